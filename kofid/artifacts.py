@@ -1,0 +1,235 @@
+"""Kept directories (indexes, models, runs): written whole, checksummed, switched by one rename.
+
+Layout, frozen as format 1::
+
+    DIR/CURRENT               one line: gen-N
+    DIR/gen-N/manifest.json   format, kind, settings, and SHA-256 and size of every other file
+    DIR/gen-N/...             the files
+
+Nothing inside a generation is ever written again. A reader holds the generation that ``CURRENT`` named when it
+opened; a writer makes the next one beside it and renames ``CURRENT`` last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kofid import __version__
+from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, ResourceError
+from kofid.language import say
+
+FORMAT = 1
+_GENERATION = re.compile(r"gen-(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened generation: its directory, and its manifest's kind and settings."""
+
+    directory: Path
+    kind: str
+    settings: dict[str, Any]
+    fingerprint: str
+
+
+def is_artifact(path: Path) -> bool:
+    """Tell whether ``path`` is a directory that kofid wrote."""
+    return (path / "CURRENT").is_file()
+
+
+@contextmanager
+def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[Path]:
+    """Yield an empty directory to fill; when the block ends without an error, make it the current generation.
+
+    ``settings`` may still be filled while the block runs. After an error, or a kill at any moment, the generation
+    that was current stays current. Raises ResourceError when another process writes here or the disk refuses,
+    and InputError when ``path`` holds something that is not an artifact.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and not is_artifact(path) and _holds_other_things(path)):
+        raise InputError(
+            say(f"{path}: kofid가 만든 것이 아닌 파일이 있습니다. 비어 있거나 새 경로를 주세요.",
+                f"{path}: holds files that kofid did not write; name an empty or new path")
+        )
+    created = not path.exists()
+    building: Path | None = None
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / ".lock", timeout=0):
+            _remove_leftovers(path)
+            number = 1 + max((int(m.group(1)) for p in path.iterdir() if (m := _GENERATION.fullmatch(p.name))), default=0)
+            building = path / f".building-gen-{number}"
+            building.mkdir()
+            yield building
+            _write_manifest(building, kind, settings)
+            _sync_tree(building)
+            building.rename(path / f"gen-{number}")
+            _switch(path, f"gen-{number}")
+            _remove_old_generations(path, number)
+    except Timeout as error:
+        raise ResourceError(
+            say(f"{path}: 다른 kofid가 지금 여기에 쓰고 있습니다. 끝난 뒤 다시 하세요.",
+                f"{path}: another kofid is writing here; try again when it has ended")
+        ) from error
+    except OSError as error:
+        raise ResourceError(
+            say(f"{path}: 쓸 수 없습니다 ({error.strerror or error}). 먼저 있던 것은 그대로입니다.",
+                f"{path}: cannot be written ({error.strerror or error}); what was there is intact")
+        ) from error
+    finally:
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+        if created and path.is_dir() and not is_artifact(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _holds_other_things(path: Path) -> bool:
+    return any(not p.name.startswith((".lock", ".building-", "gen-")) for p in path.iterdir())
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a killed writer left: unfinished generations, and finished ones never switched to."""
+    current = (path / "CURRENT").read_text().strip() if is_artifact(path) else ""
+    for entry in path.iterdir():
+        if entry.name.startswith(".building-") or (_GENERATION.fullmatch(entry.name) and entry.name != current):
+            shutil.rmtree(entry)
+
+
+def _remove_old_generations(path: Path, number: int) -> None:
+    """Remove all but the new generation; a process that has its files open keeps them until it ends."""
+    for entry in path.iterdir():
+        match = _GENERATION.fullmatch(entry.name)
+        if match and int(match.group(1)) != number:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _write_manifest(directory: Path, kind: str, settings: dict[str, Any]) -> None:
+    files = {
+        p.relative_to(directory).as_posix(): {"sha256": _sha256(p), "size": p.stat().st_size}
+        for p in sorted(directory.rglob("*"))
+        if p.is_file()
+    }
+    manifest = {"format": FORMAT, "kind": kind, "kofid": __version__, "settings": settings, "files": files}
+    text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
+    (directory / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_tree(directory: Path) -> None:
+    for path in [*directory.rglob("*"), directory]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _switch(path: Path, generation: str) -> None:
+    temporary = path / ".CURRENT.new"
+    with temporary.open("w") as file:
+        file.write(generation + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(path)
+    temporary.replace(path / "CURRENT")
+    _sync(path)
+
+
+def open_artifact(path: Path, kind: str, *, check_hashes: bool = True) -> Artifact:
+    """Open the current generation of ``path``, sizes always checked, hashes by default.
+
+    Raises InputError when ``path`` is no artifact, IncompatibleArtifactError when it is of another kind or
+    format, CorruptArtifactError naming the file that is missing or changed.
+    """
+    path = Path(path)
+    while True:
+        generation = _current(path)
+        try:
+            return _open_current(path, generation, kind, check_hashes)
+        except CorruptArtifactError:
+            # A writer may have switched to a newer generation and removed this one while we looked.
+            if _current(path) == generation:
+                raise
+
+
+def _current(path: Path) -> str | None:
+    try:
+        return (path / "CURRENT").read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _open_current(path: Path, generation: str | None, kind: str, check_hashes: bool) -> Artifact:
+    names = {"index": say("색인", "index"), "encoder": say("인코더", "encoder"), "reader": say("리더", "reader")}
+    name = names.get(kind, kind)
+    if generation is None:
+        make = {"index": "kofid index CORPUS -o", "encoder": "kofid train-retriever -o", "reader": "kofid train-reader -o"}
+        what = say("그런 디렉터리가 없습니다", "no such directory") if not path.exists() else say(
+            f"kofid의 {name}이(가) 아닙니다", f"not an {name} made by kofid")
+        raise InputError(f"{path}: {what}. " + say("만들려면: ", "to make one: ") + f"{make.get(kind, 'kofid')} {path}")
+    if not _GENERATION.fullmatch(generation):
+        raise _corrupt(path / "CURRENT", say("세대 이름이 아닙니다", "names no generation"))
+    directory = path / generation
+    manifest, fingerprint = _read_manifest(directory)
+    if manifest["format"] != FORMAT or manifest["kind"] != kind:
+        found = f"{manifest['kind']}/{manifest['format']}"
+        raise IncompatibleArtifactError(
+            say(f"{path}: {kind}/{FORMAT}이(가) 필요한데 {found}입니다", f"{path}: {kind}/{FORMAT} is needed, this is {found}")
+        )
+    check_files(directory, manifest["files"], check_hashes=check_hashes)
+    return Artifact(directory, kind, manifest["settings"], fingerprint)
+
+
+def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
+    path = directory / "manifest.json"
+    try:
+        text = path.read_bytes()
+        manifest = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _corrupt(path, say("읽을 수 없습니다", "cannot be read")) from error
+    needed = {"format": int, "kind": str, "settings": dict, "files": dict}
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), t) for k, t in needed.items()):
+        raise _corrupt(path, say("있어야 할 항목이 없습니다", "lacks an entry"))
+    return manifest, hashlib.sha256(text).hexdigest()
+
+
+def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool) -> None:
+    """Raise CorruptArtifactError when a file of the manifest is missing, of another size or content, or outside."""
+    for name, expected in files.items():
+        path = directory / name
+        if name.startswith("/") or ".." in Path(name).parts or not isinstance(expected, dict):
+            raise _corrupt(directory / "manifest.json", say(f"잘못된 파일 이름: {name!r}", f"bad file name: {name!r}"))
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise _corrupt(path, say("파일이 없습니다", "missing")) from error
+        if size != expected.get("size"):
+            wanted = expected.get("size")
+            raise _corrupt(path, say(f"크기가 {wanted}이어야 하는데 {size}바이트입니다", f"{size} bytes where {wanted} are expected"))
+        if check_hashes and _sha256(path) != expected.get("sha256"):
+            raise _corrupt(path, say("SHA-256이 다릅니다", "SHA-256 differs"))
+
+
+def _corrupt(path: Path, what: str) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        say(f"{path}: 손상되었습니다: {what}. 다시 만들어야 합니다.", f"{path}: damaged: {what}; it must be made again")
+    )

@@ -1,0 +1,40 @@
+"""Where and how numbers are computed: device, number type, threads, seed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from kofid.errors import ResourceError
+from kofid.language import say
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``; ``auto`` is the GPU where there is one. Raises ResourceError."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError(
+            say(f"장치 '{name}'을(를) 쓸 수 없습니다. --device cpu 로 해 보세요.", f"no device '{name}'; try --device cpu")
+        ) from error
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
+def offline() -> bool:
+    """Tell whether Hugging Face hubs must not be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")

@@ -1,0 +1,14 @@
+"""What comes in and what goes out: corpora, questions, FiD/DPR JSON; the format is found out from the file."""
+
+from kofid.formats.corpus import read_corpus
+from kofid.formats.fid import example_to_json, read_examples, write_examples
+from kofid.formats.questions import is_question_file, read_questions
+
+__all__ = [
+    "example_to_json",
+    "is_question_file",
+    "read_corpus",
+    "read_examples",
+    "read_questions",
+    "write_examples",
+]

@@ -1,0 +1,128 @@
+"""Corpora: whatever holds Korean text, as passages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+
+from kofid.errors import InputError
+from kofid.formats.records import Record, read_records, skip_or_raise, text_field
+from kofid.formats.split import PASSAGE_WORDS, split_article
+from kofid.language import say
+from kofid.text import clean
+from kofid.types import Passage
+
+# A file holds whole articles when more than 1 in 100 of its first texts is longer than any passage should be.
+_SNIFFED = 1_000
+_ARTICLE_WORDS = 500
+_ARTICLE_SHARE = 0.01
+
+
+def read_corpus(
+    sources: Sequence[str],
+    *,
+    split: bool | None = None,
+    passage_words: int = PASSAGE_WORDS,
+    encoding: str | None = None,
+    skipped: list[str] | None = None,
+) -> Iterator[Passage]:
+    """Yield the passages of several files, cleaned, ids unique over all of them.
+
+    Reads passage and article JSONL, SQuAD/KorQuAD JSON, FiD/DPR JSON (``ctxs``), DPR's ``psgs_w100.tsv``, and a
+    mapping from id to document. ``split`` says whether texts are whole articles to be cut into passages of about
+    ``passage_words`` words; by default that is found out from the first texts of each file. Given a list
+    ``skipped``, a bad record is left out and its error appended there. Raises InputError naming file and line.
+    """
+    seen: dict[str, str] = {}
+    for source in sources:
+        before = len(seen)
+        for place, passage in _passages(source, split, passage_words, encoding, skipped):
+            if passage.id in seen:
+                known = seen[passage.id]
+                message = say(f"{place}: id '{passage.id}'가 이미 {known}에 있습니다",
+                              f"{place}: id '{passage.id}' is already at {known}")
+                skip_or_raise(InputError(message), skipped)
+                continue
+            seen[passage.id] = place
+            yield passage
+        if len(seen) == before:
+            message = say(f"{source}: 비어 있습니다. 쓸 수 있는 패시지가 하나도 없습니다.", f"{source}: empty, no usable passages")
+            raise InputError(message)
+
+
+def _passages(
+    source: str, split: bool | None, words: int, encoding: str | None, skipped: list[str] | None
+) -> Iterator[tuple[str, Passage]]:
+    texts = _texts(source, encoding, skipped)
+    head = list(islice(texts, _SNIFFED))
+    if split is None:
+        long = sum(len(passage.text.split()) > _ARTICLE_WORDS for _, passage in head)
+        split = long > _ARTICLE_SHARE * len(head)
+    for place, passage in chain(head, texts):
+        if split:
+            yield from ((place, piece) for piece in split_article(passage, words))
+        else:
+            yield place, passage
+
+
+def _texts(source: str, encoding: str | None, skipped: list[str] | None) -> Iterator[tuple[str, Passage]]:
+    paragraphs: defaultdict[str, int] = defaultdict(int)
+    contexts: set[str] = set()
+    for record in read_records(source, encoding, skipped):
+        try:
+            found = list(_record_passages(record, paragraphs, contexts))
+        except InputError as error:
+            skip_or_raise(error, skipped)
+            continue
+        yield from found
+
+
+def _record_passages(
+    record: Record, paragraphs: defaultdict[str, int], contexts: set[str]
+) -> Iterator[tuple[str, Passage]]:
+    value = record.value
+    if isinstance(value, dict) and isinstance(value.get("paragraphs"), list):
+        for paragraph in squad_paragraphs(record, paragraphs):
+            yield record.place, paragraph[0]
+    elif isinstance(value, dict) and isinstance(value.get("ctxs"), list):
+        for passage in (context_passage(Record(record.place, entry)) for entry in value["ctxs"]):
+            if passage.id not in contexts:  # many questions share a passage
+                contexts.add(passage.id)
+                yield record.place, passage
+    else:
+        yield record.place, _plain_passage(record)
+
+
+def _plain_passage(record: Record) -> Passage:
+    text = clean(text_field(record, "text", "context", "contents", "document_text"))
+    if not text.strip():
+        raise InputError(say(f"{record.place}: 'text'가 비어 있습니다", f"{record.place}: 'text' is empty"))
+    passage_id = text_field(record, "id", "_id", "docid", "document_id", "curid")
+    return Passage(clean(passage_id), clean(text_field(record, "title", required=False)), text)
+
+
+def context_passage(record: Record) -> Passage:
+    """Return the passage of one entry of ``ctxs``; without an id, its title and text stand in for one."""
+    text = clean(text_field(record, "text"))
+    title = clean(text_field(record, "title", required=False))
+    passage_id = text_field(record, "id", "passage_id", "docid", required=False)
+    if not passage_id:
+        import hashlib
+
+        passage_id = hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:16]
+    return Passage(clean(passage_id), title, text)
+
+
+def squad_paragraphs(record: Record, counts: defaultdict[str, int]) -> Iterator[tuple[Passage, list[Record]]]:
+    """Yield (passage, question records) of a SQuAD/KorQuAD article.
+
+    The file gives paragraphs no id: theirs is ``TITLE#n``, counted in ``counts`` over the file.
+    """
+    title = clean(text_field(record, "title", required=False)) or record.place
+    for index, paragraph in enumerate(record.value["paragraphs"]):
+        place = f"{record.place}.paragraphs[{index}]"
+        text = clean(text_field(Record(place, paragraph), "context"))
+        passage = Passage(f"{title}#{counts[title]}", title, text)
+        counts[title] += 1
+        yield passage, [Record(f"{place}.qas[{i}]", qa) for i, qa in enumerate(paragraph.get("qas") or [])]

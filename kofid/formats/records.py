@@ -1,0 +1,271 @@
+"""Files as located records: compressed or not, JSON or JSON lines or TSV, each record with its place for errors."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from kofid.errors import InputError
+from kofid.language import say
+
+# A line longer than this is no passage or article; reading it whole would only fill the memory.
+MAX_LINE_BYTES = 64 * 2**20
+_BROKEN_STREAM = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+
+
+class Record(NamedTuple):
+    """One parsed JSON value and where it stood (``FILE:LINE``, or ``FILE`` and its number in an array)."""
+
+    place: str
+    value: Any
+
+
+def open_bytes(source: str) -> IO[bytes]:
+    """Open a file, or standard input for ``-``; gzip, xz, bzip2 and zstd are recognised by their first bytes.
+
+    Raises InputError when the file cannot be opened.
+    """
+    try:
+        raw: IO[bytes] = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(say(f"{source}: 열 수 없습니다 ({reason})", f"{source}: cannot be opened ({reason})")) from error
+    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[arg-type]
+    try:
+        head = buffered.peek(6)[:6]
+    except OSError as error:
+        raise InputError(say(f"{source}: 읽을 수 없습니다 ({error})", f"{source}: cannot be read ({error})")) from error
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.open(buffered)  # type: ignore[return-value]
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return lzma.open(buffered)
+    if head.startswith(b"BZh"):
+        return bz2.open(buffered)
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        import zstandard
+
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(buffered))  # type: ignore[arg-type]
+    return buffered
+
+
+def read_lines(source: str, encoding: str | None = None) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end). UTF-8 unless ``encoding`` says otherwise.
+
+    Raises InputError with the byte offset and a guess when the bytes are not in the encoding.
+    """
+    with open_bytes(source) as stream:
+        if encoding and encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+            yield from _decoded_lines(source, stream, encoding)
+            return
+        offset = 0
+        for number, line in enumerate(_byte_lines(source, stream), 1):
+            if number == 1:
+                _refuse_utf16(source, line)
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise _wrong_encoding(source, number, offset + error.start, line) from error
+            offset += len(line)
+            yield number, text.rstrip("\r\n")
+
+
+def _byte_lines(source: str, stream: IO[bytes]) -> Iterator[bytes]:
+    number = 1
+    while True:
+        try:
+            line = stream.readline(MAX_LINE_BYTES)
+        except (*_BROKEN_STREAM, OSError) as error:
+            raise InputError(
+                say(f"{source}: {number}번째 줄에서 압축이 깨졌거나 읽을 수 없습니다 ({error})",
+                    f"{source}: damaged or unreadable at line {number} ({error})")
+            ) from error
+        except Exception as error:
+            if type(error).__name__ != "ZstdError":  # imported only when a zstd file is read
+                raise
+            raise InputError(
+                say(f"{source}: {number}번째 줄에서 압축이 깨졌습니다 ({error})", f"{source}: damaged at line {number} ({error})")
+            ) from error
+        if not line:
+            return
+        if len(line) == MAX_LINE_BYTES:
+            raise InputError(
+                say(f"{source}:{number}: 한 줄이 {MAX_LINE_BYTES >> 20} MiB를 넘습니다. 줄을 나누세요.",
+                    f"{source}:{number}: a line is over {MAX_LINE_BYTES >> 20} MiB; split it")
+            )
+        yield line
+        number += 1
+
+
+def _decoded_lines(source: str, stream: IO[bytes], encoding: str) -> Iterator[tuple[int, str]]:
+    number = 0
+    try:
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding=encoding), 1):  # noqa: B007
+            yield number, line.rstrip("\r\n")
+    except LookupError as error:
+        raise InputError(say(f"모르는 인코딩입니다: {encoding}", f"unknown encoding: {encoding}")) from error
+    except UnicodeError as error:
+        raise InputError(
+            say(f"{source}:{number + 1}: {encoding}(으)로 읽을 수 없습니다 ({error})",
+                f"{source}:{number + 1}: not {encoding} ({error})")
+        ) from error
+
+
+def _refuse_utf16(source: str, line: bytes) -> None:
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")) or line[:64].count(0) > 8:
+        raise InputError(
+            say(f"{source}:1: 0바이트째: UTF-16으로 보입니다. --encoding utf-16 을 붙이세요.",
+                f"{source}:1: byte 0: this looks like UTF-16; add --encoding utf-16")
+        )
+
+
+def _wrong_encoding(source: str, number: int, offset: int, line: bytes) -> InputError:
+    try:
+        line.decode("cp949")
+        korean, english = "CP949로 보입니다. --encoding cp949 를 붙이세요.", "this looks like CP949; add --encoding cp949"
+    except UnicodeDecodeError:
+        korean, english = "--encoding 으로 인코딩을 알려 주세요.", "name the encoding with --encoding"
+    return InputError(
+        say(f"{source}:{number}: {offset}바이트째: UTF-8이 아닙니다. {korean}",
+            f"{source}:{number}: byte {offset}: not UTF-8; {english}")
+    )
+
+
+def parse(text: str, place: str) -> Any:
+    """Return the JSON value of ``text``; raise InputError naming ``place`` when it is none."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = place if error.lineno == 1 else f"{place}:{error.lineno}"
+        raise InputError(
+            say(f"{where}: 올바른 JSON이 아닙니다 ({error.colno}번째 글자: {error.msg})",
+                f"{where}: not valid JSON (character {error.colno}: {error.msg})")
+        ) from error
+    except RecursionError as error:
+        raise InputError(say(f"{place}: JSON이 너무 깊게 겹쳐 있습니다", f"{place}: JSON is nested too deeply")) from error
+
+
+def read_records(source: str, encoding: str | None = None, skipped: list[str] | None = None) -> Iterator[Record]:
+    """Yield the records of a JSON-lines file, a JSON array, a SQuAD ``data`` array, or a TSV with a header.
+
+    A JSON-lines file and a TSV are streamed; a JSON document is read whole. Given a list ``skipped``, a broken line
+    is left out and its error appended there instead of raised.
+    """
+    lines = ((n, line) for n, line in read_lines(source, encoding) if line.strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    number, line = first
+    if "\t" in line and line.lstrip()[0] not in "{[":
+        yield from _tsv(source, line.split("\t"), lines, skipped)
+        return
+    if _is_whole_value(line):
+        value = parse(line, f"{source}:{number}")
+        yield from _unwrap(source, f"{source}:{number}", value)
+        yield from parse_lines(source, lines, skipped)
+        return
+    if line.lstrip()[0] == "{" and '"' in line:
+        # An object that opens on the first line and closes later is a pretty-printed document; a JSON-lines
+        # file whose first line is cut off looks the same until its second line opens an object of its own.
+        second = next(lines, None)
+        if second is not None and second[1].lstrip().startswith("{"):
+            parse(line, f"{source}:{number}")
+        lines = _chain(second, lines)
+    rest = [line, *(text for _, text in lines)]
+    yield from _unwrap(source, source, parse("\n" * (number - 1) + "\n".join(rest), source))
+
+
+def parse_lines(
+    source: str, lines: Iterable[tuple[int, str]], skipped: list[str] | None = None
+) -> Iterator[Record]:
+    """Yield a record for each numbered line of JSON that is not blank."""
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            record = Record(f"{source}:{number}", parse(line, f"{source}:{number}"))
+        except InputError as error:
+            skip_or_raise(error, skipped)
+            continue
+        yield record
+
+
+def skip_or_raise(error: InputError, skipped: list[str] | None) -> None:
+    """Note the error where a list is kept for that; raise it otherwise."""
+    if skipped is None:
+        raise error
+    skipped.append(str(error))
+
+
+def _chain(first: tuple[int, str] | None, rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    if first is not None:
+        yield first
+    yield from rest
+
+
+def _is_whole_value(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _unwrap(source: str, place: str, value: Any) -> Iterator[Record]:
+    """Yield the entries of a document: a list, SQuAD's ``data``, or a mapping from id to passage."""
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        value = value["data"]
+    elif isinstance(value, dict) and value and all(isinstance(v, dict) and "text" in v for v in value.values()):
+        value = [{"id": key, **entry} for key, entry in value.items()]
+    if isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield Record(f"{source}[{index}]", entry)
+    else:
+        yield Record(place, value)
+
+
+def _tsv(
+    source: str, header: list[str], lines: Iterator[tuple[int, str]], skipped: list[str] | None
+) -> Iterator[Record]:
+    """Yield rows of a TSV with a header, as DPR's ``psgs_w100.tsv`` (id, text, title)."""
+    import csv
+
+    for number, line in lines:
+        cells = next(csv.reader([line], delimiter="\t"))
+        if len(cells) != len(header):
+            error = InputError(
+                say(f"{source}:{number}: 칸이 {len(cells)}개입니다. 머리줄에는 {len(header)}개({', '.join(header)})입니다.",
+                    f"{source}:{number}: {len(cells)} columns where the header has {len(header)} ({', '.join(header)})")
+            )
+            skip_or_raise(error, skipped)
+            continue
+        yield Record(f"{source}:{number}", dict(zip(header, cells, strict=True)))
+
+
+def text_field(record: Record, *names: str, required: bool = True) -> str:
+    """Return the first of the named fields as text; raise InputError naming the record when all are missing."""
+    if not isinstance(record.value, dict):
+        raise InputError(
+            say(f"{record.place}: 객체({{...}})가 와야 하는데 {type(record.value).__name__}입니다",
+                f"{record.place}: an object is expected, not {type(record.value).__name__}")
+        )
+    for name in names:
+        value = record.value.get(name)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    if required:
+        found = ", ".join(list(record.value)[:8])
+        raise InputError(
+            say(f"{record.place}: '{names[0]}' 필드(문자열)가 없습니다. 있는 필드: {found}",
+                f"{record.place}: no text field '{names[0]}'; fields there: {found}")
+        )
+    return ""

@@ -1,0 +1,152 @@
+"""What a question asks for: its terms, its question word, the noun that names the answer's kind, its unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kofid.morphology import Morpheme
+from kofid.reader.span_passage import TAG, tag_code, term_key
+
+# In order of precedence: the first that is found decides.
+_ASKS = (
+    ("who", r"누구|누가|누군|누굴"),
+    ("when", r"언제|며칠|몇\s*(년|월|일|세기|시)|어느\s*(해|날|시대|시기|년도|계절)"),
+    ("where", r"어디|어딘|어딜|어느\s*(곳|나라|도시|지역|국가)"),
+    ("how-many", r"몇|얼마"),
+    ("why", r"(?<![가-힣])왜(?![가-힣])|어째서|어찌"),
+    ("how", r"어떻게"),
+    ("which", r"어떤|어느|무슨"),
+    ("what", r"무엇|뭐|뭘|무얼|뭔|뭣"),
+)
+ASKS = {name: code for code, (name, _) in enumerate(_ASKS, start=1)}
+_ASK_PATTERNS = tuple((ASKS[name], re.compile(pattern)) for name, pattern in _ASKS)
+_QUESTION_WORDS = frozenset(
+    "누구 누 무엇 무어 뭐 뭣 무얼 어디 언제 몇 얼마 얼마나 왜 어떤 어느 무슨 어떻 어떻게 며칠 어때 어찌 이름 명칭 것 거 "
+    "하~ 되~ 있~ 말하~ 무엇~ 어떻~ 어떠~ 이~ 알~ 부르~ 일컫~ 뜻하~ 년 월 일 명 개 수 때 중 당시 그 이".split()
+)
+_NAMES = frozenset("이름 명칭 성함 호칭 성명 정체 제목".split())
+_WH = frozenset("누구 누 무엇 무어 뭐 뭣 어디 언제 몇 얼마 얼마나 며칠 어떻게 어떻".split())
+_PICKS = frozenset("몇 어떤 어느 무슨".split())
+_NOUNS = frozenset(TAG[t] for t in "NNG NNP NNB SL XSN NR XR".split())
+_KINDS = {
+    "person": "사람 인물 이 자 저자 작가 감독 왕 대통령 장군 배우 가수 선수 학자 화가 작곡가 아버지 어머니 아들 딸 아내 남편 형 "
+    "동생 부인 스승 제자 후계자 교수 의원 총리 장관 황제 여왕 국왕 시인 소설가 건축가 과학자 주인공 대표 회장 의장 총장 사령관 "
+    "후보 창시자 설립자 발명가 철학자 지휘자 기자 목사 신부 교황 승려 신하 왕비 왕자 인사 여성 남성 친구 역",
+    "date": "년 연도 년도 해 날 날짜 시기 시간 때 월 일 시대 세기 계절 생일 기간 요일 시점 연대 일자 시",
+    "place": "곳 장소 지역 도시 나라 국가 위치 지방 마을 수도 고향 출생지 대륙 섬 학교 대학교 대학 국 주 동네 출신지 강 산 바다",
+    "number": "수 개수 인구 높이 넓이 면적 길이 무게 거리 나이 명 비율 퍼센트 금액 가격 점수 키 크기 규모 온도 횟수 순위 개 번 "
+    "회 살 세 권 위 원 달러 대 조 항 층 차 호 미터 km 킬로미터 kg 도 배 곡 장 편 번째 인원 속도 기온",
+}
+_KIND_OF = {noun: code for code, kind in enumerate(_KINDS.values(), start=1) for noun in kind.split()}
+_KIND_OF_ASK = {ASKS["who"]: 1, ASKS["when"]: 2, ASKS["where"]: 3, ASKS["how-many"]: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedQuestion:
+    """A question's terms (distinct keys in order), and what it asks for.
+
+    ``ask`` and ``kind`` are codes (0: none found); ``head`` is the noun that names the kind of answer (인물, 나라)
+    and may be empty; ``unit`` the noun counted by 몇; ``verb`` the key of the last predicate; ``particle`` the
+    form of the particle on the question word.
+    """
+
+    text: str
+    terms: list[str]
+    ask: int
+    kind: int
+    head: str
+    unit: str
+    verb: str
+    particle: str
+
+
+def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuestion:
+    """Return what ``text`` asks for."""
+    words = [m for m in morphemes if m.end > m.start]
+    keys = [term_key(m) for m in words]
+    terms = list(dict.fromkeys(k for k in keys if k and k not in _QUESTION_WORDS))
+    ask = next((code for code, pattern in _ASK_PATTERNS if pattern.search(text)), 0)
+    head, unit = _head(words), _counted(words)
+    kind = _KIND_OF.get(unit or head) or _KIND_OF.get((unit or head)[-1:]) or _KIND_OF_ASK.get(ask, 0)
+    return AnalyzedQuestion(
+        text=text,
+        terms=terms,
+        ask=ask,
+        kind=kind if ask not in _KIND_OF_ASK or ask == ASKS["where"] else _KIND_OF_ASK[ask],
+        head=head,
+        unit=unit,
+        verb=_verb(words),
+        particle=_particle(words),
+    )
+
+
+def _head(words: Sequence[Morpheme]) -> str:
+    """Return the noun of the kind asked for: 어떤 X, X는?, X는 무엇인가."""
+    for i, word in enumerate(words):
+        if word.form in _PICKS and i + 1 < len(words):
+            return _noun_ending_at(words, _run_end(words, i + 1))
+    at = next((i for i in range(len(words) - 1, -1, -1) if words[i].form in _WH), None)
+    end = (len(words) if at is None else at) - 1
+    while end >= 0 and tag_code(words[end].tag) not in _NOUNS:
+        # Between the topic and the question word stand particles and marks only, else 누구 is no predicate.
+        if at is not None and not words[end].tag.startswith(("J", "S")):
+            return ""
+        end -= 1
+    noun = _noun_ending_at(words, end)
+    if noun in _NAMES:
+        owner = end - 1
+        while owner >= 0 and (words[owner].tag == "JKG" or words[owner].form in _NAMES):
+            owner -= 1
+        return _noun_ending_at(words, owner) or noun
+    return noun
+
+
+def _run_end(words: Sequence[Morpheme], start: int) -> int:
+    end = start
+    while end + 1 < len(words) and tag_code(words[end + 1].tag) in _NOUNS and words[end + 1].start == words[end].end:
+        end += 1
+    return end
+
+
+def _noun_ending_at(words: Sequence[Morpheme], end: int) -> str:
+    """Return the last noun up to ``end``, with what is written on to it before it; empty if there is none."""
+    if not 0 <= end < len(words) or tag_code(words[end].tag) not in _NOUNS:
+        return ""
+    start = end
+    if words[end].tag == "XSN" or len(words[end].form) == 1:
+        while start > 0 and words[start - 1].end == words[start].start and tag_code(words[start - 1].tag) in _NOUNS:
+            start -= 1
+    return "".join(w.form for w in words[start : end + 1]).lower()
+
+
+def _counted(words: Sequence[Morpheme]) -> str:
+    for i, word in enumerate(words[:-1]):
+        if word.form == "몇":
+            return words[i + 1].form.lower()
+    return "일" if any(w.form == "며칠" for w in words) else ""
+
+
+def _verb(words: Sequence[Morpheme]) -> str:
+    for i in range(len(words) - 1, -1, -1):
+        code = tag_code(words[i].tag)
+        key = term_key(words[i])
+        if code in (TAG["VV"], TAG["VA"]) and key not in _QUESTION_WORDS:
+            return key
+        if code in (TAG["XSV"], TAG["XSA"]) and i and term_key(words[i - 1]):
+            return term_key(words[i - 1])
+    return ""
+
+
+def _particle(words: Sequence[Morpheme]) -> str:
+    """Return the particle on the question word or on the noun it picks; empty if there is none."""
+    at = next((i for i, w in enumerate(words) if w.form in _WH or w.form in _PICKS), None)
+    if at is None:
+        return ""
+    for word in words[at + 1 : at + 4]:
+        if word.tag.startswith("J") or word.tag == "VCP":
+            return word.form if word.tag != "VCP" else "이다"
+        if tag_code(word.tag) not in _NOUNS:
+            return ""
+    return ""

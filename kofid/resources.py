@@ -1,0 +1,17 @@
+"""What ships with kofid: the demo corpus, the bundled models, the recipes."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from kofid.errors import InputError
+from kofid.language import say
+
+
+def resource(name: str) -> Path:
+    """Return the path of a shipped file or folder: inside the installed package, or beside it in a checkout."""
+    for root in (Path(str(files("kofid"))) / "resources", Path(__file__).parents[1] / "resources"):
+        if (root / name).exists():
+            return root / name
+    raise InputError(say(f"함께 오는 자료 '{name}'이(가) 없습니다. 다시 설치하세요.", f"no bundled '{name}'; install again"))

@@ -1,0 +1,1 @@
+"""Finding passages: Korean analysis, BM25, dense vectors, fusion, reranking."""

@@ -1,0 +1,193 @@
+"""Korean text: clean Unicode, sentences, and when two answers are the same."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from functools import lru_cache
+
+# Cost of NFC is quadratic in a run of combining marks, so runs are shortened before it (Unicode's own
+# stream-safe format allows 30).
+_LONG_MARK_RUN = re.compile(r"([\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff\u302a-\u302f]{30})[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff\u302a-\u302f]+")
+_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Return ``text`` in NFC, without control and zero-width characters; lone surrogates become U+FFFD."""
+    if text.isascii() and text.isprintable():
+        return text
+    text = _SURROGATE.sub("\ufffd", text)
+    text = _INVISIBLE.sub("", text)
+    return unicodedata.normalize("NFC", _LONG_MARK_RUN.sub(r"\1", text))
+
+
+# --- sentences -----------------------------------------------------------------------------------------------
+
+_SENTENCE_END = re.compile(r"(?<=[.?!。])(?<![0-9]\.)(?<![A-Z]\.)[\"'”’)\]」』》]*\s+|\n+")
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return (start, end) character offsets of the sentences of ``text``, blank ones left out."""
+    spans = []
+    start = 0
+    for match in _SENTENCE_END.finditer(text):
+        end = match.start() + len(match.group().rstrip())
+        spans.append((start, end))
+        start = match.end()
+    spans.append((start, len(text)))
+    return [(a, b) for a, b in spans if text[a:b].strip()]
+
+
+# --- particles -----------------------------------------------------------------------------------------------
+
+# After a final consonant, after a vowel, after either; 으로/로 also follows ㄹ.
+_AFTER_CONSONANT = "은 이 을 과 으로 이나 이란 이라 이라고 이라는 이라도 이며 이고 이자 이다 이었다 이었고 이었으며 이라며 이에요 아".split()
+_AFTER_VOWEL = "는 가 를 와 로 나 란 라 라고 라는 라도 며 고 자 다 였다 였고 였으며 라며 예요 야".split()
+_AFTER_ANY = (
+    "의 에 에서 에게 에게서 께 께서 도 만 까지 부터 보다 처럼 마다 조차 마저 밖에 한테 에는 에도 에만 에의 에서는 에서도 "
+    "까지는 까지도 부터는 만이 만은 만을 이다 입니다 인 이던 이었다 이며 이고 이자 이었던 였던"
+).split()
+_PARTICLES_CONSONANT = frozenset(_AFTER_CONSONANT) | frozenset(_AFTER_ANY)
+_PARTICLES_VOWEL = frozenset(_AFTER_VOWEL) | frozenset(_AFTER_ANY)
+_PARTICLES = _PARTICLES_CONSONANT | _PARTICLES_VOWEL
+_LONGEST_PARTICLE = max(map(len, _PARTICLES))
+
+
+def _has_final_consonant(char: str) -> bool | None:
+    """Tell whether a Hangul syllable ends in a consonant; ``None`` for any other character."""
+    if "가" <= char <= "힣":
+        return (ord(char) - ord("가")) % 28 != 0
+    return None
+
+
+def is_particle_after(stem: str, suffix: str) -> bool:
+    """Tell whether ``suffix`` is a particle (or copula form) that may follow ``stem``.
+
+    >>> is_particle_after("이순신", "은"), is_particle_after("이순신", "는")
+    (True, False)
+    """
+    if not stem or not suffix:
+        return False
+    final = _has_final_consonant(stem[-1])
+    if final is None:
+        return suffix in _PARTICLES
+    if suffix == "로" and (ord(stem[-1]) - ord("가")) % 28 == 8:  # ㄹ takes 로
+        return True
+    return suffix in (_PARTICLES_CONSONANT if final else _PARTICLES_VOWEL)
+
+
+def strip_particle(word: str) -> str:
+    """Return ``word`` without its longest trailing particle; unchanged when it has none."""
+    for length in range(min(_LONGEST_PARTICLE, len(word) - 1), 0, -1):
+        if is_particle_after(word[:-length], word[-length:]):
+            return word[:-length]
+    return word
+
+
+# --- answers -------------------------------------------------------------------------------------------------
+
+_KORQUAD_IGNORED = str.maketrans({c: " " for c in "'\"《》<>〈〉()‘’"})
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalize_korquad(answer: str) -> str:
+    """Normalise as KorQuAD 1.0's scorer does (Lim et al. 2019): case, its brackets, ASCII punctuation, spaces.
+
+    Deliberately without Unicode normalisation or particles: this is the official measure, unchanged.
+    """
+    return " ".join(answer.translate(_KORQUAD_IGNORED).lower().translate(_PUNCTUATION).split())
+
+
+def exact_match(prediction: str, answers: tuple[str, ...]) -> bool:
+    """Tell whether ``prediction`` equals one of ``answers`` by KorQuAD's rule."""
+    return any(normalize_korquad(prediction) == normalize_korquad(answer) for answer in answers)
+
+
+def character_f1(prediction: str, answers: tuple[str, ...]) -> float:
+    """Return KorQuAD's F1 over characters (bag of syllables, spaces left out), best over ``answers``, in [0, 1]."""
+    return max((_f1(prediction, answer) for answer in answers), default=0.0)
+
+
+def _f1(prediction: str, answer: str) -> float:
+    predicted = Counter(normalize_korquad(prediction).replace(" ", ""))
+    gold = Counter(normalize_korquad(answer).replace(" ", ""))
+    same = (predicted & gold).total()
+    return 2 * same / (predicted.total() + gold.total()) if same else 0.0
+
+
+def normalize_robust(answer: str) -> str:
+    """Keep letters, digits and what tells numbers apart (a point or minus between digits): NFC, lower case, no spaces.
+
+    >>> normalize_robust("《무정》"), normalize_robust("1592 년"), normalize_robust("3.5 km")
+    ('무정', '1592년', '3.5km')
+    """
+    text = unicodedata.normalize("NFKC", answer).lower()
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    text = re.sub(r"(?<!\d)\.|\.(?!\d)", "", text)
+    return "".join(c for c in text if c.isalnum() or c == ".")
+
+
+def robust_match(prediction: str, answers: tuple[str, ...]) -> bool:
+    """Tell whether ``prediction`` equals one of ``answers``, brackets, spaces and one trailing particle aside.
+
+    >>> robust_match("이순신이", ("이순신",)), robust_match("소나무", ("나무",))
+    (True, False)
+    """
+    predicted = normalize_robust(prediction)
+    return any(_same_but_particle(predicted, normalize_robust(answer)) for answer in answers)
+
+
+def _same_but_particle(a: str, b: str) -> bool:
+    if len(a) < len(b):
+        a, b = b, a
+    return bool(b) and (a == b or (a.startswith(b) and is_particle_after(b, a[len(b) :])))
+
+
+@lru_cache(maxsize=4096)
+def _answer_pattern(answer: str) -> re.Pattern[str] | None:
+    chars = [re.escape(c) for c in normalize_robust(answer)]
+    if not chars:
+        return None
+    # Between the characters of an answer the text may have spaces, brackets, quotes, a thousands comma.
+    return re.compile(r"[\s,·\-'\"‘’“”()\[\]<>〈〉《》「」『』]{0,3}".join(chars))
+
+
+def has_answer(text: str, answers: tuple[str, ...]) -> bool:
+    """Tell whether ``text`` says one of ``answers`` as a word of its own, particles allowed after it.
+
+    >>> has_answer("폴로늄이라고 했다", ("폴로늄",)), has_answer("소나무가 있다", ("나무",))
+    (True, False)
+    """
+    folded = unicodedata.normalize("NFKC", text).lower()
+    return any(_occurs(folded, answer) for answer in answers)
+
+
+def _occurs(folded: str, answer: str) -> bool:
+    pattern = _answer_pattern(answer)
+    if pattern is None:
+        return False
+    return any(_is_word(folded, match.start(), match.end()) for match in pattern.finditer(folded))
+
+
+def _is_word(text: str, start: int, end: int) -> bool:
+    before = text[start - 1] if start else " "
+    first, last = text[start], text[end - 1]
+    if _kind(before) == _kind(first) != "other":
+        return False
+    after = re.match(r"[가-힣]*", text[end:])
+    rest = after.group() if after else ""
+    if _kind(last) != "hangul":
+        following = text[end] if end < len(text) else " "
+        return _kind(following) != _kind(last) or _kind(last) == "other"
+    return not rest or is_particle_after(text[start:end], rest)
+
+
+def _kind(char: str) -> str:
+    if "가" <= char <= "힣":
+        return "hangul"
+    if char.isdigit():
+        return "digit"
+    return "letter" if char.isalpha() else "other"
