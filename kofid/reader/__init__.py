@@ -1,0 +1,1 @@
+"""Reading answers out of passages: Fusion-in-Decoder, and a light span reader."""

@@ -69,7 +69,7 @@ def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuesti
     terms = list(dict.fromkeys(k for k in keys if k and k not in _QUESTION_WORDS))
     ask = next((code for code, pattern in _ASK_PATTERNS if pattern.search(text)), 0)
     head, unit = _head(words), _counted(words)
-    kind = _KIND_OF.get(unit or head) or _KIND_OF.get((unit or head)[-1:]) or _KIND_OF_ASK.get(ask, 0)
+    kind = _KIND_OF.get(unit or head) or _kind_of_last((unit or head)[-1:]) or _KIND_OF_ASK.get(ask, 0)
     return AnalyzedQuestion(
         text=text,
         terms=terms,
@@ -82,12 +82,19 @@ def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuesti
     )
 
 
+def _kind_of_last(syllable: str) -> int:
+    kind = _KIND_OF.get(syllable, 0)
+    return 0 if kind == 4 else kind
+
+
 def _head(words: Sequence[Morpheme]) -> str:
     """Return the noun of the kind asked for: 어떤 X, X는?, X는 무엇인가."""
     for i, word in enumerate(words):
         if word.form in _PICKS and i + 1 < len(words):
             return _noun_ending_at(words, _run_end(words, i + 1))
     at = next((i for i in range(len(words) - 1, -1, -1) if words[i].form in _WH), None)
+    if at is not None and at + 1 < len(words) and words[at + 1].tag not in ("VCP", "SF", "EF", "XSV"):
+        return ""
     end = (len(words) if at is None else at) - 1
     while end >= 0 and tag_code(words[end].tag) not in _NOUNS:
         # Between the topic and the question word stand particles and marks only, else 누구 is no predicate.

@@ -1,0 +1,52 @@
+"""How rare a word is, counted over a large Korean text."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kofid.errors import CorruptArtifactError
+
+FILE = "morpheme_df.tsv"
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Document frequency by term key over ``n_documents`` passages; terms left out were rarer than any kept."""
+
+    n_documents: int
+    frequency: dict[str, int]
+
+    def idf(self, key: str) -> float:
+        """Return the rarity of a term in (0, 1]: log(n / df), as a share of what a term seen once would get."""
+        return math.log(self.n_documents / self.frequency.get(key, 1)) / math.log(self.n_documents)
+
+    def save(self, directory: Path) -> None:
+        """Write the lexicon into ``directory``, commonest first."""
+        lines = [f"{key}\t{count}\n" for key, count in self.frequency.items()]
+        (directory / FILE).write_text(f"\t{self.n_documents}\n" + "".join(lines), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Lexicon:
+        """Read the lexicon of ``directory``; raise CorruptArtifactError if a line is no term and count."""
+        frequency = {}
+        for number, line in enumerate((directory / FILE).read_text(encoding="utf-8").splitlines(), start=1):
+            key, tab, count = line.partition("\t")
+            if not tab or not count.isdigit():
+                raise CorruptArtifactError(f"{directory / FILE}, line {number}: no term and count; train the reader anew")
+            frequency[key] = int(count)
+        return cls(n_documents=max(frequency.pop("", 2), 2), frequency=frequency)
+
+
+def count_lexicon(documents: Iterable[Iterable[str]], size: int = 40_000, least: int = 2) -> Lexicon:
+    """Return the lexicon of the ``size`` commonest term keys that stand in ``least`` documents or more."""
+    counts: Counter[str] = Counter()
+    n_documents = 0
+    for keys in documents:
+        counts.update({key for key in keys if key})
+        n_documents += 1
+    kept = sorted(((-n, key) for key, n in counts.items() if n >= least and "\t" not in key))[:size]
+    return Lexicon(n_documents=max(n_documents, 2), frequency={key: -n for n, key in kept})
