@@ -106,7 +106,7 @@ def first_token_logits(model: FiDT5, states: torch.Tensor, mask: torch.Tensor) -
 # Fresh configurations, by size: what can be trained from nothing on a laptop.
 FRESH = {
     "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
-    "mini": {"d_model": 192, "d_kv": 32, "d_ff": 512, "num_layers": 4, "num_decoder_layers": 2, "num_heads": 6},
+    "mini": {"d_model": 192, "d_kv": 32, "d_ff": 384, "num_layers": 4, "num_decoder_layers": 2, "num_heads": 6},
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6},
 }
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kofid.reader.span_kinds import GROUPS, Kinds
 from kofid.reader.span_lexicon import Lexicon
 from kofid.reader.span_passage import NOMINAL, PARTICLES, PREDICATES, TAG, AnalyzedPassage
-from kofid.reader.span_question import AnalyzedQuestion
+from kofid.reader.span_question import ASKS, AnalyzedQuestion
 from kofid.types import Hit
 
 MAX_SENTENCES = 36
@@ -45,6 +46,7 @@ _UNIT_KINDS = {
 _DAY = re.compile(r"(?:(?P<y>(?:기원전\s*|서기\s*)?\d{1,4}\s*년)\s*)?(?:(?P<m>\d{1,2}\s*월)\s*)?(?P<d>\d{1,2}\s*일)?$")
 _SURNAMES = frozenset("김이박최정강조윤장임한오서신권황안송전홍유고문양손배백허남심노하곽성차주우구민류나진지엄채원천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국")
 _PLACE_ENDS = frozenset("시도군구읍면리동산강섬국주성역항곶현부촌해호만")
+_DATE_ASKED = {"해": 1, "년도": 1, "연도": 1, "년": 1, "날": 2, "날짜": 2, "생일": 2, "일자": 2, "일": 2, "시기": 4, "시대": 4, "세기": 4, "월": 5, "달": 5}
 _WORD_ENDS = " \n\t.,!?;:)]〉》」』’”\"'"
 
 STATIC_NAMES = (
@@ -142,10 +144,18 @@ def static_features(view: AnalyzedPassage, lexicon: Lexicon) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class PreparedPassage:
-    """An analysed passage with its static features, ready for any question."""
+    """An analysed passage with its static features (C, F) and name vectors (C, D), ready for any question."""
 
     view: AnalyzedPassage
     static: np.ndarray
+    names: np.ndarray
+
+
+def prepare_passage(view: AnalyzedPassage, lexicon: Lexicon, kinds: Kinds) -> PreparedPassage:
+    """Return ``view`` with everything of it that does not depend on the question."""
+    names = kinds.name_vectors(view.passage.text, view.start, view.end, view.surfaces)
+    static = np.concatenate([static_features(view, lexicon), kinds.group_shares(names)], axis=1)
+    return PreparedPassage(view, static, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,21 +169,22 @@ class Candidates:
 
 
 QUESTION_NAMES = (
-    "ask kind has_unit hit_rank hit_score hit_gap title_covered title_in_question sentence_covered neighbours_covered "
+    "ask kind has_unit hit_rank passage_weight bigrams_covered title_covered title_in_question sentence_covered neighbours_covered "
     "passage_covered before_covered after_covered sentence_share sentence_rank sentence_gap missing inside_covered inside_share "
     "near_3 near_6 near_12 proximity left_distance right_distance top_distance second_distance verb_distance verb_here "
     "head_inside head_ends head_before head_after head_distance head_in_sentence unit_is unit_inside digits_asked "
     "bigrams_in_sentence bigrams_left bigrams_right bigrams_inside bigrams_head n_hits n_mentions best_sentence_of_text "
-    "particle_same n_terms idf_terms adjacent_before adjacent_after surface_in_question sum_sentences"
+    "particle_same n_terms idf_terms adjacent_before adjacent_after surface_in_question sum_sentences "
+    "kind_score kind_known date_asked unit_same next_verb_asked next_verb_is verb_between"
 ).split()
-NAMES = (*STATIC_NAMES, *QUESTION_NAMES)
+NAMES = (*STATIC_NAMES, *(f"group_{name}" for name in GROUPS), *QUESTION_NAMES)
 
 
 def candidate_features(
-    question: AnalyzedQuestion, hits: Sequence[Hit], prepared: Sequence[PreparedPassage], lexicon: Lexicon
+    question: AnalyzedQuestion, hits: Sequence[Hit], prepared: Sequence[PreparedPassage], lexicon: Lexicon, kinds: Kinds
 ) -> Candidates:
     """Return the candidates in the most promising sentences of ``hits`` with their features."""
-    board = _Board(question, hits, prepared, lexicon)
+    board = _Board(question, hits, prepared, lexicon, kinds)
     keep = board.kept_sentences()
     hit_ids, span_ids = board.kept_spans(keep)
     static = np.concatenate([p.static for p in prepared])[board.flat_span(hit_ids, span_ids)]
@@ -191,15 +202,22 @@ def _bigrams(codes: np.ndarray) -> np.ndarray:
 
 
 def _codes(text: str) -> np.ndarray:
-    return np.minimum(np.frombuffer(text.lower().encode("utf-32-le"), dtype=np.uint32), 65535)
+    lowered = text.lower() if len(text.lower()) == len(text) else text
+    return np.minimum(np.frombuffer(lowered.encode("utf-32-le"), dtype=np.uint32), 65535)
 
 
 class _Board:
     """All hits laid end to end, with where each term of the question stands in them."""
 
     def __init__(
-        self, question: AnalyzedQuestion, hits: Sequence[Hit], prepared: Sequence[PreparedPassage], lexicon: Lexicon
+        self,
+        question: AnalyzedQuestion,
+        hits: Sequence[Hit],
+        prepared: Sequence[PreparedPassage],
+        lexicon: Lexicon,
+        kinds: Kinds,
     ) -> None:
+        self.kinds = kinds
         self.question, self.hits, self.prepared = question, hits, prepared
         views = [p.view for p in prepared]
         self.morpheme_base = np.cumsum([0, *(len(v.tags) for v in views)])
@@ -290,6 +308,8 @@ class _Board:
             self._of_head(first, last, sentence),
             self._of_bigrams(start, end, sentence),
             self._of_mentions(hit_ids, sentence, surfaces),
+            self._of_kind(hit_ids, span_ids),
+            self._of_verb(first, last, sentence),
         )
         named = {name: column for group in groups for name, column in group.items()}
         return np.stack([np.asarray(named[name], dtype=np.float32) for name in QUESTION_NAMES], axis=1)
@@ -306,14 +326,18 @@ class _Board:
         }
 
     def _of_hit(self, hit_ids: np.ndarray) -> dict[str, np.ndarray]:
-        scores = np.array([h.score for h in self.hits], dtype=np.float64)
-        spread = max(float(scores.max() - scores.min()), 1e-9)
+        asked = np.unique(_bigrams(_codes(self.question.text)))
+        asked = asked[asked > 0]
+        found = [np.isin(asked, _bigrams(_codes(h.passage.title + "\n" + h.passage.text))).mean() for h in self.hits]
+        counts = np.add.reduceat(self.match, self.morpheme_base[:-1], axis=1)
+        length = np.diff(self.morpheme_base) / max(float(np.diff(self.morpheme_base).mean()), 1.0)
+        weight = self.weights @ (counts / (counts + 0.5 + 0.5 * length)) / self.weights.sum()
         compact = self.question.text.replace(" ", "")
         titles = [h.passage.title.partition(" (")[0].replace(" ", "") for h in self.hits]
         return {
             "hit_rank": hit_ids,
-            "hit_score": ((scores - scores.min()) / spread)[hit_ids],
-            "hit_gap": (scores / max(abs(float(scores.max())), 1e-9))[hit_ids],
+            "passage_weight": (weight - weight.max())[hit_ids],
+            "bigrams_covered": np.array(found)[hit_ids],
             "title_covered": self.covered_title[hit_ids],
             "title_in_question": np.array([bool(t) and t in compact for t in titles])[hit_ids],
             "passage_covered": self.covered_passage[hit_ids],
@@ -434,4 +458,40 @@ class _Board:
             "best_sentence_of_text": np.array([best[s] for s in surfaces]) - self.promise[sentence],
             "surface_in_question": np.array([inside[s] for s in surfaces]),
             "particle_same": np.full(len(surfaces), particle),
+        }
+
+    def _of_kind(self, hit_ids: np.ndarray, span_ids: np.ndarray) -> dict[str, np.ndarray]:
+        question = self.question
+        noun = question.head or {ASKS["who"]: "누구", ASKS["where"]: "어디"}.get(question.ask, "")
+        vector = self.kinds.kind_vector(noun) if noun else None
+        flat = self.flat_span(hit_ids, span_ids)
+        names = np.concatenate([p.names for p in self.prepared])[flat]
+        units = np.concatenate([p.static[:, STATIC_NAMES.index("unit_kind")] for p in self.prepared])[flat]
+        asked = _DATE_ASKED.get(question.unit or question.head, 3 if question.ask == ASKS["when"] else 0)
+        return {
+            "kind_score": names @ vector if vector is not None else np.zeros(len(flat)),
+            "kind_known": np.full(len(flat), vector is not None),
+            "date_asked": np.full(len(flat), asked),
+            "unit_same": units == _UNIT_KINDS.get(question.unit, -1),
+        }
+
+    def _of_verb(self, first: np.ndarray, last: np.ndarray, sentence: np.ndarray) -> dict[str, np.ndarray]:
+        """Look at the first predicate after each span: is it one of the question, is it the question's own?"""
+        n = len(self.tags)
+        stem = np.isin(self.tags, [TAG["VV"], TAG["VA"]])
+        made = np.isin(self.tags, [TAG["XSV"], TAG["XSA"]])
+        stem[:-1] |= made[1:]
+        following = np.minimum.accumulate(np.where(stem, np.arange(n), n)[::-1])[::-1]
+        verb = np.append(following, n)[last + 1]
+        in_sentence = verb < self.bounds[sentence, 1]
+        asked = np.append(self.match.any(axis=0), False)
+        terms = self.question.terms
+        own = self.match[terms.index(self.question.verb)] if self.question.verb in terms else np.zeros(n, dtype=bool)
+        stems = np.concatenate([[0], np.cumsum(stem)])
+        nearest = self._distances(own[None], first, last, sentence)[1][0]
+        own_at = np.minimum(last + nearest, n).astype(np.int64)
+        return {
+            "next_verb_asked": np.where(in_sentence, asked[verb], False),
+            "next_verb_is": np.where(in_sentence, np.append(own, False)[verb], False),
+            "verb_between": np.where(nearest < _FAR, stems[own_at] - stems[last + 1], 20),
         }

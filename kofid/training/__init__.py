@@ -1,0 +1,1 @@
+"""Training readers and retrievers, and the one from the other."""

@@ -1,0 +1,170 @@
+"""The light reader: ranks the spans of the passages with gradient-boosted trees over lexical features."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import importlib.util
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kofid.errors import IncompatibleArtifactError, ResourceError
+from kofid.morphology import analyze, analyze_many
+from kofid.reader.span_features import NAMES, Candidates, PreparedPassage, candidate_features, prepare_passage
+from kofid.reader.span_kinds import Kinds
+from kofid.reader.span_lexicon import Lexicon
+from kofid.reader.span_passage import analyze_passage
+from kofid.reader.span_question import analyze_question
+from kofid.text import normalize_robust
+from kofid.types import Answer, Hit, Passage
+
+if TYPE_CHECKING:
+    import lightgbm
+
+FORMAT_VERSION = 1
+MAX_ANSWERS = 5
+_CACHED_PASSAGES = 2_000
+_THREADS = 1
+
+
+def import_lightgbm() -> Any:
+    """Import LightGBM, with the OpenMP library that torch brings where the system has none."""
+    if ctypes.util.find_library("gomp") is None:
+        torch = importlib.util.find_spec("torch")
+        for folder in (torch.submodule_search_locations or []) if torch else []:
+            for library in sorted((Path(folder) / "lib").glob("libgomp*.so*")):
+                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        raise ResourceError(f"the span reader needs LightGBM ({error}); install with: pip install kofid lightgbm") from error
+    return lightgbm
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Logistic regression from an answer's score, and its share among the answers, to the chance of being right."""
+
+    intercept: float = 0.0
+    score: float = 1.0
+    share: float = 1.0
+
+    def confidence(self, scores: np.ndarray) -> np.ndarray:
+        """Return the confidences, (n,), of one question's distinct answers by their scores (n,)."""
+        logits = self.intercept + np.stack(calibration_inputs(scores), axis=1) @ np.array([self.score, self.share])
+        return 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
+
+
+def calibration_inputs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each answer's score and the logarithm of its share in the softmax over all of them, (n,) each."""
+    top = scores.max()
+    return scores, scores - (top + np.log(np.exp(scores - top).sum()))
+
+
+def distinct_answers(texts: Sequence[str], scores: np.ndarray, limit: int) -> list[int]:
+    """Return the best candidate of each distinct answer, best first, at most ``limit``."""
+    chosen: dict[str, int] = {}
+    for i in np.argsort(-scores, kind="stable").tolist():
+        key = normalize_robust(texts[i])
+        if key and key not in chosen:
+            chosen[key] = i
+            if len(chosen) == limit:
+                break
+    return list(chosen.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the reader knows of words before any training on questions."""
+
+    lexicon: Lexicon
+    kinds: Kinds
+
+    @classmethod
+    def load(cls, directory: Path) -> Words:
+        """Read lexicon and kinds from ``directory``."""
+        return cls(Lexicon.load(directory), Kinds.load(directory))
+
+    def save(self, directory: Path) -> None:
+        """Write lexicon and kinds into ``directory``."""
+        self.lexicon.save(directory)
+        self.kinds.save(directory)
+
+
+class PassageCache:
+    """Passages analysed lately, by id and text, so that a passage met again costs nothing."""
+
+    def __init__(self, words: Words, capacity: int = _CACHED_PASSAGES) -> None:
+        self._words, self._capacity = words, capacity
+        self._kept: OrderedDict[tuple[str, str, str], PreparedPassage] = OrderedDict()
+
+    def prepare(self, passages: Sequence[Passage]) -> list[PreparedPassage]:
+        """Return the passages analysed, in order; those not kept are analysed in one batch."""
+        keys = [(p.id, p.title, p.text) for p in passages]
+        found = {key: self._kept.pop(key) for key in dict.fromkeys(keys) if key in self._kept}
+        new = {key: p for key, p in zip(keys, passages, strict=True) if key not in found}
+        for (key, passage), morphemes in zip(new.items(), analyze_many([p.text for p in new.values()]), strict=True):
+            found[key] = prepare_passage(analyze_passage(passage, morphemes), self._words.lexicon, self._words.kinds)
+        self._kept.update(found)
+        while len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)
+        return [found[key] for key in keys]
+
+
+def find_candidates(
+    question: str, hits: Sequence[Hit], cache: PassageCache, words: Words
+) -> tuple[Candidates, list[Answer]] | None:
+    """Return the candidates with their features, and each as an Answer without confidence; None if there are none."""
+    prepared = cache.prepare([hit.passage for hit in hits])
+    readable = [i for i, p in enumerate(prepared) if len(p.view.first)]
+    if not readable:
+        return None
+    hits, prepared = [hits[i] for i in readable], [prepared[i] for i in readable]
+    candidates = candidate_features(analyze_question(question, analyze(question)), hits, prepared, words.lexicon, words.kinds)
+    answers = []
+    for h, s in zip(candidates.hit.tolist(), candidates.span.tolist(), strict=True):
+        view = prepared[h].view
+        start, end = int(view.start[s]), int(view.end[s])
+        answers.append(Answer(view.passage.text[start:end], 0.0, view.passage, start, end))
+    return candidates, answers
+
+
+class SpanReader:
+    """Answers with spans of the passages, from a directory written by ``kofid.training.span``."""
+
+    def __init__(self, trees: lightgbm.Booster, words: Words, calibration: Calibration) -> None:
+        self._trees, self._words, self._calibration = trees, words, calibration
+        self._cache = PassageCache(words)
+
+    @classmethod
+    def load(cls, directory: Path) -> SpanReader:
+        """Read the model of ``directory``; raise IncompatibleArtifactError if another version of kofid wrote it."""
+        settings = json.loads((directory / "span.json").read_text(encoding="utf-8"))
+        version, names = settings.get("format_version"), tuple(settings.get("features", ()))
+        if version != FORMAT_VERSION or names != NAMES:
+            raise IncompatibleArtifactError(
+                f"span reader at {directory} has format {version} with {len(names)} features, this kofid reads format "
+                f"{FORMAT_VERSION} with {len(NAMES)}; train it anew with: kofid train-reader --reader span"
+            )
+        trees = import_lightgbm().Booster(model_str=(directory / "model.txt").read_text(encoding="utf-8"))
+        return cls(trees, Words.load(directory), Calibration(**settings["calibration"]))
+
+    def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
+        """Return at most 5 distinct answers, best first, with their places in the passages."""
+        found = find_candidates(question, hits, self._cache, self._words) if hits else None
+        if found is None:
+            return []
+        candidates, answers = found
+        scores = np.asarray(self._trees.predict(candidates.features, num_threads=_THREADS))
+        best = distinct_answers([a.text for a in answers], scores, limit=20)
+        confidences = self._calibration.confidence(scores[best]).tolist()
+        return [
+            Answer(answers[i].text, confidence, answers[i].passage, answers[i].start, answers[i].end)
+            for i, confidence in zip(best[:MAX_ANSWERS], confidences, strict=False)
+        ]

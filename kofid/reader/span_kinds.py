@@ -1,0 +1,124 @@
+"""What kind of thing a name is: a small bag-of-characters model learnt from "NAME is a KIND" in Korean Wikipedia.
+
+A name's vector is the mean of its character bigrams' plus those of its first and last characters and, for well-known
+names, one of its own; its product with a kind's vector says how much likelier than usual the name is of that kind
+(the two-tower form of fastText, Joulin et al. 2017, section 2).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+FILE = "kinds.npz"
+BUCKETS = 1 << 14
+_A, _B, _C = 73_856_093, 19_349_663, 83_492_791
+GROUPS = {
+    "person": "사람 인물 정치인 배우 작가 선수 가수 학자 왕 군인 화가 감독 작곡가 시인",
+    "country": "나라 국가",
+    "place": "도시 지역 마을 구역 섬 산 강 수도",
+    "organisation": "회사 기업 단체 기관 정당 대학 학교 부대 클럽 밴드",
+    "work": "영화 소설 책 음반 노래 드라마 게임 작품 신문 프로그램",
+    "concept": "용어 제도 방법 이론 학문 언어 종교 개념 법률",
+    "being": "식물 동물 물질 음식 화합물 질병 약물 무기",
+    "event": "전쟁 사건 대회 전투 축제 운동",
+    "building": "건물 건축물 역 경기장 성 사찰 교회",
+}
+# Question nouns that Wikipedia's definitions seldom use, by kinds that they do.
+_SAME_AS = {
+    "곳": "도시 지역 건물", "장소": "도시 지역 건물", "누구": "인물 사람", "어디": "도시 지역 국가", "출생지": "도시 지역",
+    "고향": "도시 지역", "소재지": "도시 지역", "저자": "작가", "지은이": "작가", "책": "소설 책", "서적": "책", "저서": "책",
+    "직업": "직업", "국적": "국가", "종족": "민족", "앨범": "음반", "곡": "노래", "국": "국가", "인사": "인물", "주인공": "인물",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Vectors of character buckets (2 * BUCKETS, D; names' own in the upper half), and of kinds (K, D).
+
+    ``names`` holds the sorted hashes of the well-known names, ``rows`` the row of each in the upper half.
+    """
+
+    buckets: np.ndarray
+    kinds: np.ndarray
+    words: tuple[str, ...]
+    names: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def load(cls, directory: Path) -> Kinds:
+        """Read the model of ``directory``; one that knows nothing where there is none."""
+        path = directory / FILE
+        if not path.exists():
+            return cls(np.zeros((2 * BUCKETS, 1), np.float32), np.zeros((0, 1), np.float32), (), *np.zeros((2, 0), np.int64))
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(
+                buckets=arrays["buckets"].astype(np.float32) * arrays["bucket_scale"],
+                kinds=arrays["kinds"].astype(np.float32) * arrays["kind_scale"],
+                words=tuple(bytes(arrays["words"]).decode("utf-8").split("\n")),
+                names=arrays["names"].astype(np.int64),
+                rows=arrays["rows"].astype(np.int64),
+            )
+
+    def save(self, directory: Path) -> None:
+        """Write the model into ``directory``, vectors as signed bytes."""
+        bucket_scale = np.float32(max(float(np.abs(self.buckets).max()), 1e-9) / 127)
+        kind_scale = np.float32(max(float(np.abs(self.kinds).max()), 1e-9) / 127)
+        np.savez(
+            directory / FILE,
+            buckets=np.round(self.buckets / bucket_scale).astype(np.int8),
+            bucket_scale=bucket_scale,
+            kinds=np.round(self.kinds / kind_scale).astype(np.int8),
+            kind_scale=kind_scale,
+            words=np.frombuffer("\n".join(self.words).encode("utf-8"), dtype=np.uint8),
+            names=self.names.astype(np.uint32),
+            rows=self.rows.astype(np.uint16),
+        )
+
+    def name_vectors(self, text: str, starts: np.ndarray, ends: np.ndarray, surfaces: Sequence[str]) -> np.ndarray:
+        """Return the vectors of the names at ``starts`` to ``ends`` of ``text``, (C, D)."""
+        lowered = text.lower() if len(text.lower()) == len(text) else text
+        codes = np.minimum(np.frombuffer((lowered + "\0").encode("utf-32-le"), dtype=np.uint32), 65_535).astype(np.int64)
+        # Spaces are no part of a name: each character is followed by the next that is no space.
+        solid = np.nonzero(codes[:-1] != 32)[0]
+        position = np.searchsorted(solid, np.arange(len(text) + 1))
+        chars = np.append(codes[solid], 0)
+        pairs = np.concatenate([[0], ((chars[:-1] * _A) ^ (chars[1:] * _B)) % BUCKETS])
+        sums = np.cumsum(self.buckets[pairs], axis=0, dtype=np.float32)
+        first, last = position[starts], position[ends] - 1
+        n_pairs = np.maximum(last - first, 1)[:, None]
+        vectors = (sums[last] - sums[first]) / n_pairs
+        previous = chars[np.maximum(last - 1, 0)]
+        vectors += self.buckets[(chars[last] * _C + 7) % BUCKETS] + 0.5 * self.buckets[(chars[first] * _B + 13) % BUCKETS]
+        vectors += self.buckets[((previous * _A) ^ (chars[last] * _C)) % BUCKETS] * (last > first)[:, None]
+        return vectors + self._own(surfaces)
+
+    def _own(self, surfaces: Sequence[str]) -> np.ndarray:
+        if not len(self.names):
+            return np.zeros((len(surfaces), self.buckets.shape[1]), np.float32)
+        hashes = np.array([zlib.crc32(s.lower().encode("utf-8")) for s in surfaces], dtype=np.int64)
+        at = np.minimum(np.searchsorted(self.names, hashes), len(self.names) - 1)
+        known = self.names[at] == hashes
+        return np.where(known[:, None], self.buckets[BUCKETS + self.rows[at]], 0.0).astype(np.float32)
+
+    def group_shares(self, vectors: np.ndarray) -> np.ndarray:
+        """Return for each name how its chance is shared among GROUPS, (C, len(GROUPS))."""
+        index = {word: i for i, word in enumerate(self.words)}
+        members = [[index[w] for w in words.split() if w in index] for words in GROUPS.values()]
+        if not all(members):
+            return np.zeros((len(vectors), len(GROUPS)), np.float32)
+        weights = np.stack([np.exp(np.clip(vectors @ self.kinds[m].T, -20, 20)).mean(axis=1) for m in members], axis=1)
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    def kind_vector(self, noun: str) -> np.ndarray | None:
+        """Return the vector of a noun that names a kind, or of its last part that does; None if there is none."""
+        index = {word: i for i, word in enumerate(self.words)}
+        for start in range(len(noun)):
+            same = [index[w] for w in _SAME_AS.get(noun[start:], noun[start:]).split() if w in index]
+            if same:
+                return np.asarray(self.kinds[same].mean(axis=0))
+        return None

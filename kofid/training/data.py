@@ -1,0 +1,113 @@
+"""Training examples: questions with passages to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from kofid.errors import InputError
+from kofid.formats.split import article_id
+from kofid.language import say
+from kofid.text import has_answer
+from kofid.types import Example, Hit, Passage, Question
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from kofid.retrieval.index import Index
+
+
+def is_positive(question: Question, passage: Passage) -> bool:
+    """Tell whether a passage is gold; where no gold is known, whether it says an answer (distant supervision)."""
+    if question.positive_ids:
+        return passage.id in question.positive_ids or article_id(passage.id) in question.positive_ids
+    return has_answer(passage.text, question.answers)
+
+
+def attach_hits(questions: Iterable[Question], index: Index, n_context: int, *, keep_gold: bool) -> Iterator[Example]:
+    """Yield each question with its ``n_context`` best passages by BM25.
+
+    With ``keep_gold`` a gold passage that was not found takes the place of the last hit, so that there is something
+    to learn.
+    """
+    for question in questions:
+        hits = index.search(question.text, n_context)
+        if keep_gold and question.positive_ids and not any(is_positive(question, hit.passage) for hit in hits):
+            hits = [*hits[: n_context - 1], *_gold(question, index)]
+        yield Example(question, tuple(hits), question.answers[0] if question.answers else None)
+
+
+def _gold(question: Question, index: Index) -> list[Hit]:
+    """Return a gold passage of the index: of several cut from a gold article, the first that says an answer."""
+    positions = index.passages.positions
+    named = [positions[i] for i in question.positive_ids if i in positions]
+    articles = set(question.positive_ids)
+    if not named:
+        named = [position for passage_id, position in positions.items() if article_id(passage_id) in articles]
+    passages = [index.passages[position] for position in named]
+    passages.sort(key=lambda p: not has_answer(p.text, question.answers))
+    return [Hit(passage, 0.0, "gold") for passage in passages[:1]]
+
+
+def reader_dataset(examples: Sequence[Example], n_context: int) -> Dataset:
+    """Return rows of ``question``, ``target`` and parallel ``titles`` and ``texts``; raise InputError when none is left."""
+    from datasets import Dataset
+
+    rows = [
+        {
+            "question": e.question.text,
+            "target": e.target or e.question.answers[0],
+            "titles": [hit.passage.title for hit in e.hits[:n_context]],
+            "texts": [hit.passage.text for hit in e.hits[:n_context]],
+        }
+        for e in examples
+        if e.hits and (e.target or e.question.answers)
+    ]
+    if not rows:
+        raise InputError(
+            say("배울 것이 없습니다: 답과 패시지가 모두 있는 질문이 하나도 없습니다",
+                "nothing to learn from: no question has both an answer and passages")
+        )
+    return Dataset.from_list(rows)
+
+
+def retriever_dataset(examples: Sequence[Example]) -> Dataset:
+    """Return rows of ``question``, ``positive`` and ``negative`` texts: a gold hit and the best hit that is none."""
+    from datasets import Dataset
+
+    rows = []
+    for example in examples:
+        flags = [is_positive(example.question, hit.passage) for hit in example.hits]
+        positives = [h.passage for h, good in zip(example.hits, flags, strict=True) if good]
+        negatives = [h.passage for h, good in zip(example.hits, flags, strict=True) if not good]
+        if positives and negatives:
+            row = {"question": example.question.text, "positive": dense_text(positives[0])}
+            rows.append(row | {"negative": dense_text(negatives[0])})
+    if not rows:
+        raise InputError(
+            say("배울 것이 없습니다: 정답 패시지와 아닌 패시지를 함께 가진 질문이 하나도 없습니다",
+                "nothing to learn from: no question has both a positive and a negative passage")
+        )
+    return Dataset.from_list(rows)
+
+
+def distillation_dataset(examples: Sequence[Example]) -> Dataset:
+    """Return rows of ``question``, ``passages`` (texts) and the reader's ``scores``."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "question": e.question.text,
+                "passages": [dense_text(hit.passage) for hit in e.hits],
+                "scores": [hit.score for hit in e.hits],
+            }
+            for e in examples
+            if len(e.hits) > 1
+        ]
+    )
+
+
+def dense_text(passage: Passage) -> str:
+    """Return the text that the retriever's encoder sees."""
+    return f"{passage.title} {passage.text}"
