@@ -59,8 +59,10 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[
     path = Path(path)
     if path.is_file() or (path.is_dir() and not is_artifact(path) and _holds_other_things(path)):
         raise InputError(
-            say(f"{path}: kofid가 만든 것이 아닌 파일이 있습니다. 비어 있거나 새 경로를 주세요.",
-                f"{path}: holds files that kofid did not write; name an empty or new path")
+            say(
+                f"{path}: kofid가 만든 것이 아닌 파일이 있습니다. 비어 있거나 새 경로를 주세요.",
+                f"{path}: holds files that kofid did not write; name an empty or new path",
+            )
         )
     created = not path.exists()
     building: Path | None = None
@@ -68,7 +70,9 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
             _remove_leftovers(path)
-            number = 1 + max((int(m.group(1)) for p in path.iterdir() if (m := _GENERATION.fullmatch(p.name))), default=0)
+            number = 1 + max(
+                (int(m.group(1)) for p in path.iterdir() if (m := _GENERATION.fullmatch(p.name))), default=0
+            )
             building = path / f".building-gen-{number}"
             building.mkdir()
             yield building
@@ -79,13 +83,17 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[
             _remove_old_generations(path, number)
     except Timeout as error:
         raise ResourceError(
-            say(f"{path}: 다른 kofid가 지금 여기에 쓰고 있습니다. 끝난 뒤 다시 하세요.",
-                f"{path}: another kofid is writing here; try again when it has ended")
+            say(
+                f"{path}: 다른 kofid가 지금 여기에 쓰고 있습니다. 끝난 뒤 다시 하세요.",
+                f"{path}: another kofid is writing here; try again when it has ended",
+            )
         ) from error
     except OSError as error:
         raise ResourceError(
-            say(f"{path}: 쓸 수 없습니다 ({error.strerror or error}). 먼저 있던 것은 그대로입니다.",
-                f"{path}: cannot be written ({error.strerror or error}); what was there is intact")
+            say(
+                f"{path}: 쓸 수 없습니다 ({error.strerror or error}). 먼저 있던 것은 그대로입니다.",
+                f"{path}: cannot be written ({error.strerror or error}); what was there is intact",
+            )
         ) from error
     finally:
         if building is not None:
@@ -171,6 +179,14 @@ def open_artifact(path: Path, kind: str, *, check_hashes: bool = True) -> Artifa
                 raise
 
 
+def artifact_kind(path: Path) -> str:
+    """Return what kind of artifact ``path`` is, by its manifest; ``index`` when it is none at all."""
+    generation = _current(Path(path))
+    if generation is None or not _GENERATION.fullmatch(generation):
+        return "index"
+    return str(_read_manifest(Path(path) / generation)[0]["kind"])
+
+
 def _current(path: Path) -> str | None:
     try:
         return (path / "CURRENT").read_text(errors="replace").strip()
@@ -179,13 +195,8 @@ def _current(path: Path) -> str | None:
 
 
 def _open_current(path: Path, generation: str | None, kind: str, check_hashes: bool) -> Artifact:
-    names = {"index": say("색인", "index"), "encoder": say("인코더", "encoder"), "reader": say("리더", "reader")}
-    name = names.get(kind, kind)
     if generation is None:
-        make = {"index": "kofid index CORPUS -o", "encoder": "kofid train-retriever -o", "reader": "kofid train-reader -o"}
-        what = say("그런 디렉터리가 없습니다", "no such directory") if not path.exists() else say(
-            f"kofid의 {name}이(가) 아닙니다", f"not an {name} made by kofid")
-        raise InputError(f"{path}: {what}. " + say("만들려면: ", "to make one: ") + f"{make.get(kind, 'kofid')} {path}")
+        raise _no_artifact(path, kind)
     if not _GENERATION.fullmatch(generation):
         raise _corrupt(path / "CURRENT", say("세대 이름이 아닙니다", "names no generation"))
     directory = path / generation
@@ -193,10 +204,34 @@ def _open_current(path: Path, generation: str | None, kind: str, check_hashes: b
     if manifest["format"] != FORMAT or manifest["kind"] != kind:
         found = f"{manifest['kind']}/{manifest['format']}"
         raise IncompatibleArtifactError(
-            say(f"{path}: {kind}/{FORMAT}이(가) 필요한데 {found}입니다", f"{path}: {kind}/{FORMAT} is needed, this is {found}")
+            say(
+                f"{path}: {kind}/{FORMAT}이(가) 필요한데 {found}입니다",
+                f"{path}: {kind}/{FORMAT} is needed, this is {found}",
+            )
         )
     check_files(directory, manifest["files"], check_hashes=check_hashes)
     return Artifact(directory, kind, manifest["settings"], fingerprint)
+
+
+def _no_artifact(path: Path, kind: str) -> InputError:
+    what, name, command = {
+        "index": ("색인이", "an index", "kofid index CORPUS -o"),
+        "encoder": ("인코더가", "an encoder", "kofid train-retriever QUESTIONS -i INDEX -o"),
+        "reader": ("리더가", "a reader", "kofid train-reader QUESTIONS -i INDEX -o"),
+    }[kind]
+    if not path.exists():
+        return InputError(
+            say(
+                f"{path}: 그런 디렉터리가 없습니다. 만들려면: {command} {path}",
+                f"{path}: no such directory; to make one: {command} {path}",
+            )
+        )
+    return InputError(
+        say(
+            f"{path}: kofid가 만든 {what} 아닙니다. 만들려면: {command} 새디렉터리",
+            f"{path}: not {name} made by kofid; to make one: {command} NEWDIR",
+        )
+    )
 
 
 def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
@@ -224,7 +259,10 @@ def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool) -
             raise _corrupt(path, say("파일이 없습니다", "missing")) from error
         if size != expected.get("size"):
             wanted = expected.get("size")
-            raise _corrupt(path, say(f"크기가 {wanted}이어야 하는데 {size}바이트입니다", f"{size} bytes where {wanted} are expected"))
+            raise _corrupt(
+                path,
+                say(f"크기가 {wanted}이어야 하는데 {size}바이트입니다", f"{size} bytes where {wanted} are expected"),
+            )
         if check_hashes and _sha256(path) != expected.get("sha256"):
             raise _corrupt(path, say("SHA-256이 다릅니다", "SHA-256 differs"))
 

@@ -23,7 +23,10 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ResourceError(
-            say(f"장치 '{name}'을(를) 쓸 수 없습니다. --device cpu 로 해 보세요.", f"no device '{name}'; try --device cpu")
+            say(
+                f"장치 '{name}'을(를) 쓸 수 없습니다. --device cpu 로 해 보세요.",
+                f"no device '{name}'; try --device cpu",
+            )
         ) from error
     return device
 

@@ -10,7 +10,8 @@ from functools import lru_cache
 
 # Cost of NFC is quadratic in a run of combining marks, so runs are shortened before it (Unicode's own
 # stream-safe format allows 30).
-_LONG_MARK_RUN = re.compile(r"([\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff\u302a-\u302f]{30})[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff\u302a-\u302f]+")
+_MARK = r"[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff\u302a-\u302f]"
+_LONG_MARK_RUN = re.compile(f"({_MARK}{{30}}){_MARK}+")
 _INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -43,15 +44,17 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 # --- particles -----------------------------------------------------------------------------------------------
 
-# After a final consonant, after a vowel, after either; 으로/로 also follows ㄹ.
-_AFTER_CONSONANT = "은 이 을 과 으로 이나 이란 이라 이라고 이라는 이라도 이며 이고 이자 이다 이었다 이었고 이었으며 이라며 이에요 아".split()
-_AFTER_VOWEL = "는 가 를 와 로 나 란 라 라고 라는 라도 며 고 자 다 였다 였고 였으며 라며 예요 야".split()
-_AFTER_ANY = (
-    "의 에 에서 에게 에게서 께 께서 도 만 까지 부터 보다 처럼 마다 조차 마저 밖에 한테 에는 에도 에만 에의 에서는 에서도 "
-    "까지는 까지도 부터는 만이 만은 만을 이다 입니다 인 이던 이었다 이며 이고 이자 이었던 였던"
-).split()
-_PARTICLES_CONSONANT = frozenset(_AFTER_CONSONANT) | frozenset(_AFTER_ANY)
-_PARTICLES_VOWEL = frozenset(_AFTER_VOWEL) | frozenset(_AFTER_ANY)
+# After a final consonant, after a vowel, after either.
+_AFTER_CONSONANT = """
+    은 이 을 과 으로 이나 이란 이라 이라고 이라는 이라도 이며 이고 이자 이다 이었다 이었고 이었으며 이라며 이에요 아
+"""
+_AFTER_VOWEL = "는 가 를 와 로 나 란 라 라고 라는 라도 며 고 자 다 였다 였고 였으며 라며 예요 야 였던"
+_AFTER_ANY = """
+    의 에 에서 에게 에게서 께 께서 도 만 까지 부터 보다 처럼 마다 조차 마저 밖에 한테 에는 에도 에만 에의 에서는 에서도
+    까지는 까지도 부터는 만이 만은 만을 이다 입니다 인 이던 이었다 이며 이고 이자 이었던
+"""
+_PARTICLES_CONSONANT = frozenset(f"{_AFTER_CONSONANT} {_AFTER_ANY}".split())
+_PARTICLES_VOWEL = frozenset(f"{_AFTER_VOWEL} {_AFTER_ANY}".split())
 _PARTICLES = _PARTICLES_CONSONANT | _PARTICLES_VOWEL
 _LONGEST_PARTICLE = max(map(len, _PARTICLES))
 

@@ -40,14 +40,18 @@ def read_corpus(
         for place, passage in _passages(source, split, passage_words, encoding, skipped):
             if passage.id in seen:
                 known = seen[passage.id]
-                message = say(f"{place}: id '{passage.id}'가 이미 {known}에 있습니다",
-                              f"{place}: id '{passage.id}' is already at {known}")
+                message = say(
+                    f"{place}: id '{passage.id}'가 이미 {known}에 있습니다",
+                    f"{place}: id '{passage.id}' is already at {known}",
+                )
                 skip_or_raise(InputError(message), skipped)
                 continue
             seen[passage.id] = place
             yield passage
         if len(seen) == before:
-            message = say(f"{source}: 비어 있습니다. 쓸 수 있는 패시지가 하나도 없습니다.", f"{source}: empty, no usable passages")
+            message = say(
+                f"{source}: 비어 있습니다. 쓸 수 있는 패시지가 하나도 없습니다.", f"{source}: empty, no usable passages"
+            )
             raise InputError(message)
 
 

@@ -21,8 +21,10 @@ def read_examples(source: str, encoding: str | None = None) -> Iterator[Example]
         contexts = record.value.get("ctxs") if isinstance(record.value, dict) else None
         if not isinstance(contexts, list):
             raise InputError(
-                say(f"{record.place}: 'ctxs' 목록이 없습니다. 먼저: kofid retrieve -i INDEX {source} -o FILE",
-                    f"{record.place}: no list 'ctxs'; first run: kofid retrieve -i INDEX {source} -o FILE")
+                say(
+                    f"{record.place}: 'ctxs' 목록이 없습니다. 먼저: kofid retrieve -i INDEX {source} -o FILE",
+                    f"{record.place}: no list 'ctxs'; first run: kofid retrieve -i INDEX {source} -o FILE",
+                )
             )
         places = (Record(f"{record.place}.ctxs[{i}]", entry) for i, entry in enumerate(contexts))
         hits = tuple(Hit(context_passage(entry), _score(entry), "file") for entry in places)
@@ -35,8 +37,10 @@ def _score(record: Record) -> float:
         return float(record.value.get("score") or 0.0)
     except (TypeError, ValueError) as error:
         raise InputError(
-            say(f"{record.place}: 'score'가 수가 아닙니다: {record.value['score']!r}",
-                f"{record.place}: 'score' is not a number: {record.value['score']!r}")
+            say(
+                f"{record.place}: 'score'가 수가 아닙니다: {record.value['score']!r}",
+                f"{record.place}: 'score' is not a number: {record.value['score']!r}",
+            )
         ) from error
 
 

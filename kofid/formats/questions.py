@@ -92,6 +92,9 @@ def _strings(record: Record, name: str) -> tuple[str, ...]:
         value = [value]
     if not isinstance(value, list) or not all(isinstance(v, (str, int)) for v in value):
         raise InputError(
-            say(f"{record.place}: '{name}'은 문자열의 목록이어야 합니다", f"{record.place}: '{name}' must be a list of strings")
+            say(
+                f"{record.place}: '{name}'은 문자열의 목록이어야 합니다",
+                f"{record.place}: '{name}' must be a list of strings",
+            )
         )
     return tuple(clean(str(v)) for v in value)

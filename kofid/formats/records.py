@@ -28,23 +28,24 @@ class Record(NamedTuple):
     value: Any
 
 
-def open_bytes(source: str) -> IO[bytes]:
-    """Open a file, or standard input for ``-``; gzip, xz, bzip2 and zstd are recognised by their first bytes.
+def open_bytes(source: str) -> Any:
+    """Open a file for reading bytes, or standard input for ``-``; gzip, xz, bzip2 and zstd are told by their first bytes.
 
     Raises InputError when the file cannot be opened.
     """
     try:
-        raw: IO[bytes] = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
+        buffered: Any = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(say(f"{source}: 열 수 없습니다 ({reason})", f"{source}: cannot be opened ({reason})")) from error
-    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[arg-type]
+        raise InputError(
+            say(f"{source}: 열 수 없습니다 ({reason})", f"{source}: cannot be opened ({reason})")
+        ) from error
     try:
         head = buffered.peek(6)[:6]
     except OSError as error:
         raise InputError(say(f"{source}: 읽을 수 없습니다 ({error})", f"{source}: cannot be read ({error})")) from error
     if head.startswith(b"\x1f\x8b"):
-        return gzip.open(buffered)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=buffered)
     if head.startswith(b"\xfd7zXZ\x00"):
         return lzma.open(buffered)
     if head.startswith(b"BZh"):
@@ -52,7 +53,7 @@ def open_bytes(source: str) -> IO[bytes]:
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(buffered))  # type: ignore[arg-type]
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(buffered))
     return buffered
 
 
@@ -84,21 +85,28 @@ def _byte_lines(source: str, stream: IO[bytes]) -> Iterator[bytes]:
             line = stream.readline(MAX_LINE_BYTES)
         except (*_BROKEN_STREAM, OSError) as error:
             raise InputError(
-                say(f"{source}: {number}번째 줄에서 압축이 깨졌거나 읽을 수 없습니다 ({error})",
-                    f"{source}: damaged or unreadable at line {number} ({error})")
+                say(
+                    f"{source}: {number}번째 줄에서 압축이 깨졌거나 읽을 수 없습니다 ({error})",
+                    f"{source}: damaged or unreadable at line {number} ({error})",
+                )
             ) from error
         except Exception as error:
             if type(error).__name__ != "ZstdError":  # imported only when a zstd file is read
                 raise
             raise InputError(
-                say(f"{source}: {number}번째 줄에서 압축이 깨졌습니다 ({error})", f"{source}: damaged at line {number} ({error})")
+                say(
+                    f"{source}: {number}번째 줄에서 압축이 깨졌습니다 ({error})",
+                    f"{source}: damaged at line {number} ({error})",
+                )
             ) from error
         if not line:
             return
         if len(line) == MAX_LINE_BYTES:
             raise InputError(
-                say(f"{source}:{number}: 한 줄이 {MAX_LINE_BYTES >> 20} MiB를 넘습니다. 줄을 나누세요.",
-                    f"{source}:{number}: a line is over {MAX_LINE_BYTES >> 20} MiB; split it")
+                say(
+                    f"{source}:{number}: 한 줄이 {MAX_LINE_BYTES >> 20} MiB를 넘습니다. 줄을 나누세요.",
+                    f"{source}:{number}: a line is over {MAX_LINE_BYTES >> 20} MiB; split it",
+                )
             )
         yield line
         number += 1
@@ -113,28 +121,37 @@ def _decoded_lines(source: str, stream: IO[bytes], encoding: str) -> Iterator[tu
         raise InputError(say(f"모르는 인코딩입니다: {encoding}", f"unknown encoding: {encoding}")) from error
     except UnicodeError as error:
         raise InputError(
-            say(f"{source}:{number + 1}: {encoding}(으)로 읽을 수 없습니다 ({error})",
-                f"{source}:{number + 1}: not {encoding} ({error})")
+            say(
+                f"{source}:{number + 1}: {encoding}(으)로 읽을 수 없습니다 ({error})",
+                f"{source}:{number + 1}: not {encoding} ({error})",
+            )
         ) from error
 
 
 def _refuse_utf16(source: str, line: bytes) -> None:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")) or line[:64].count(0) > 8:
         raise InputError(
-            say(f"{source}:1: 0바이트째: UTF-16으로 보입니다. --encoding utf-16 을 붙이세요.",
-                f"{source}:1: byte 0: this looks like UTF-16; add --encoding utf-16")
+            say(
+                f"{source}:1: 0바이트째: UTF-16으로 보입니다. --encoding utf-16 을 붙이세요.",
+                f"{source}:1: byte 0: this looks like UTF-16; add --encoding utf-16",
+            )
         )
 
 
 def _wrong_encoding(source: str, number: int, offset: int, line: bytes) -> InputError:
     try:
         line.decode("cp949")
-        korean, english = "CP949로 보입니다. --encoding cp949 를 붙이세요.", "this looks like CP949; add --encoding cp949"
+        korean, english = (
+            "CP949로 보입니다. --encoding cp949 를 붙이세요.",
+            "this looks like CP949; add --encoding cp949",
+        )
     except UnicodeDecodeError:
         korean, english = "--encoding 으로 인코딩을 알려 주세요.", "name the encoding with --encoding"
     return InputError(
-        say(f"{source}:{number}: {offset}바이트째: UTF-8이 아닙니다. {korean}",
-            f"{source}:{number}: byte {offset}: not UTF-8; {english}")
+        say(
+            f"{source}:{number}: {offset}바이트째: UTF-8이 아닙니다. {korean}",
+            f"{source}:{number}: byte {offset}: not UTF-8; {english}",
+        )
     )
 
 
@@ -145,11 +162,15 @@ def parse(text: str, place: str) -> Any:
     except json.JSONDecodeError as error:
         where = place if error.lineno == 1 else f"{place}:{error.lineno}"
         raise InputError(
-            say(f"{where}: 올바른 JSON이 아닙니다 ({error.colno}번째 글자: {error.msg})",
-                f"{where}: not valid JSON (character {error.colno}: {error.msg})")
+            say(
+                f"{where}: 올바른 JSON이 아닙니다 ({error.colno}번째 글자: {error.msg})",
+                f"{where}: not valid JSON (character {error.colno}: {error.msg})",
+            )
         ) from error
     except RecursionError as error:
-        raise InputError(say(f"{place}: JSON이 너무 깊게 겹쳐 있습니다", f"{place}: JSON is nested too deeply")) from error
+        raise InputError(
+            say(f"{place}: JSON이 너무 깊게 겹쳐 있습니다", f"{place}: JSON is nested too deeply")
+        ) from error
 
 
 def read_records(source: str, encoding: str | None = None, skipped: list[str] | None = None) -> Iterator[Record]:
@@ -158,7 +179,7 @@ def read_records(source: str, encoding: str | None = None, skipped: list[str] | 
     A JSON-lines file and a TSV are streamed; a JSON document is read whole. Given a list ``skipped``, a broken line
     is left out and its error appended there instead of raised.
     """
-    lines = ((n, line) for n, line in read_lines(source, encoding) if line.strip())
+    lines: Iterator[tuple[int, str]] = ((n, line) for n, line in read_lines(source, encoding) if line.strip())
     first = next(lines, None)
     if first is None:
         return
@@ -182,9 +203,7 @@ def read_records(source: str, encoding: str | None = None, skipped: list[str] | 
     yield from _unwrap(source, source, parse("\n" * (number - 1) + "\n".join(rest), source))
 
 
-def parse_lines(
-    source: str, lines: Iterable[tuple[int, str]], skipped: list[str] | None = None
-) -> Iterator[Record]:
+def parse_lines(source: str, lines: Iterable[tuple[int, str]], skipped: list[str] | None = None) -> Iterator[Record]:
     """Yield a record for each numbered line of JSON that is not blank."""
     for number, line in lines:
         if not line.strip():
@@ -241,8 +260,10 @@ def _tsv(
         cells = next(csv.reader([line], delimiter="\t"))
         if len(cells) != len(header):
             error = InputError(
-                say(f"{source}:{number}: 칸이 {len(cells)}개입니다. 머리줄에는 {len(header)}개({', '.join(header)})입니다.",
-                    f"{source}:{number}: {len(cells)} columns where the header has {len(header)} ({', '.join(header)})")
+                say(
+                    f"{source}:{number}: 칸이 {len(cells)}개입니다. 머리줄에는 {len(header)}개({', '.join(header)})입니다.",
+                    f"{source}:{number}: {len(cells)} columns where the header has {len(header)} ({', '.join(header)})",
+                )
             )
             skip_or_raise(error, skipped)
             continue
@@ -253,8 +274,10 @@ def text_field(record: Record, *names: str, required: bool = True) -> str:
     """Return the first of the named fields as text; raise InputError naming the record when all are missing."""
     if not isinstance(record.value, dict):
         raise InputError(
-            say(f"{record.place}: 객체({{...}})가 와야 하는데 {type(record.value).__name__}입니다",
-                f"{record.place}: an object is expected, not {type(record.value).__name__}")
+            say(
+                f"{record.place}: 객체({{...}})가 와야 하는데 {type(record.value).__name__}입니다",
+                f"{record.place}: an object is expected, not {type(record.value).__name__}",
+            )
         )
     for name in names:
         value = record.value.get(name)
@@ -265,7 +288,9 @@ def text_field(record: Record, *names: str, required: bool = True) -> str:
     if required:
         found = ", ".join(list(record.value)[:8])
         raise InputError(
-            say(f"{record.place}: '{names[0]}' 필드(문자열)가 없습니다. 있는 필드: {found}",
-                f"{record.place}: no text field '{names[0]}'; fields there: {found}")
+            say(
+                f"{record.place}: '{names[0]}' 필드(문자열)가 없습니다. 있는 필드: {found}",
+                f"{record.place}: no text field '{names[0]}'; fields there: {found}",
+            )
         )
     return ""

@@ -34,7 +34,8 @@ def split_article(article: Passage, passage_words: int = PASSAGE_WORDS) -> Itera
 def _bounded_sentences(text: str, max_words: int) -> Iterator[tuple[int, int]]:
     """Yield sentence offsets, those of over ``max_words`` words (or of endless words) in pieces."""
     max_characters = 10 * max_words
-    for start, end in sentence_spans(text):
+    for sentence_start, end in sentence_spans(text):
+        start = sentence_start
         while end - start > max_characters or len(text[start:end].split()) > max_words:
             half = start + min(max_characters, (end - start) // 2)
             cut = text.rfind(" ", start, half)

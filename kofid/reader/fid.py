@@ -50,7 +50,10 @@ class FiDReader:
             model = FiDT5.from_pretrained(directory, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise InputError(
-                say(f"리더 '{directory}'을(를) 열 수 없습니다: {error}", f"reader '{directory}' cannot be opened: {error}")
+                say(
+                    f"리더 '{directory}'을(를) 열 수 없습니다: {error}",
+                    f"reader '{directory}' cannot be opened: {error}",
+                )
             ) from error
         return cls(model.float().to(device or "cpu"), tokenizer, n_context=n_context)
 
@@ -69,7 +72,7 @@ class FiDReader:
         batch = self._encode([question], [hits])
         with torch.inference_mode():
             ids, probabilities = self.model.answer(**batch, max_new_tokens=ANSWER_TOKENS, num_beams=self.num_beams)
-        text = self.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+        text = str(self.tokenizer.decode(ids[0], skip_special_tokens=True)).strip()
         if not text:
             return []
         attended = self.model.score_passages(**batch)[0].tolist()

@@ -9,7 +9,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 
-class FiDT5(T5ForConditionalGeneration):  # type: ignore[misc]
+class FiDT5(T5ForConditionalGeneration):
     """T5 with passages as a dimension of their own; parameter names and files are those of T5."""
 
     def fuse(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[BaseModelOutput, torch.Tensor]:
@@ -35,7 +35,7 @@ class FiDT5(T5ForConditionalGeneration):  # type: ignore[misc]
         encoder_outputs: BaseModelOutput | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
-        """Return loss and logits as T5 does; ``input_ids`` of shape (batch, n_passages, length), or plain (batch, length).
+        """Return loss and logits as T5 does, from ids of shape (batch, n_passages, length) or plain (batch, length).
 
         While generating, ``encoder_outputs`` and their mask are what ``fuse`` returned.
         """
@@ -57,8 +57,13 @@ class FiDT5(T5ForConditionalGeneration):  # type: ignore[misc]
         """
         fused, mask = self.fuse(input_ids, attention_mask)
         output = self.generate(
-            encoder_outputs=fused, attention_mask=mask, max_new_tokens=max_new_tokens, num_beams=num_beams,
-            do_sample=False, output_scores=True, return_dict_in_generate=True,
+            encoder_outputs=fused,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            num_beams=num_beams,
+            do_sample=False,
+            output_scores=True,
+            return_dict_in_generate=True,
         )
         beams = output.beam_indices if num_beams > 1 else None
         steps = self.compute_transition_scores(output.sequences, output.scores, beams, normalize_logits=num_beams == 1)
@@ -104,7 +109,7 @@ def first_token_logits(model: FiDT5, states: torch.Tensor, mask: torch.Tensor) -
 
 
 # Fresh configurations, by size: what can be trained from nothing on a laptop.
-FRESH = {
+FRESH: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
     "mini": {"d_model": 192, "d_kv": 32, "d_ff": 384, "num_layers": 4, "num_decoder_layers": 2, "num_heads": 6},
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6},
@@ -113,7 +118,5 @@ FRESH = {
 
 def fresh_config(size: str, vocab_size: int) -> T5Config:
     """Return the configuration of an untrained model. No dropout: these models see little data once or twice."""
-    return T5Config(
-        vocab_size=vocab_size, dropout_rate=0.0, feed_forward_proj="gated-gelu", decoder_start_token_id=0,
-        pad_token_id=0, eos_token_id=1, **FRESH[size],
-    )
+    settings = FRESH[size] | {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+    return T5Config(vocab_size=vocab_size, dropout_rate=0.0, feed_forward_proj="gated-gelu", **settings)

@@ -16,7 +16,8 @@ import numpy as np
 
 from kofid.errors import IncompatibleArtifactError, ResourceError
 from kofid.morphology import analyze, analyze_many
-from kofid.reader.span_features import NAMES, Candidates, PreparedPassage, candidate_features, prepare_passage
+from kofid.reader.span_board import NAMES, Candidates, candidate_features
+from kofid.reader.span_features import PreparedPassage, prepare_passage
 from kofid.reader.span_kinds import Kinds
 from kofid.reader.span_lexicon import Lexicon
 from kofid.reader.span_passage import analyze_passage
@@ -43,7 +44,9 @@ def import_lightgbm() -> Any:
     try:
         import lightgbm
     except (ImportError, OSError) as error:
-        raise ResourceError(f"the span reader needs LightGBM ({error}); install with: pip install kofid lightgbm") from error
+        raise ResourceError(
+            f"the span reader needs LightGBM ({error}); install with: pip install kofid lightgbm"
+        ) from error
     return lightgbm
 
 
@@ -126,7 +129,9 @@ def find_candidates(
     if not readable:
         return None
     hits, prepared = [hits[i] for i in readable], [prepared[i] for i in readable]
-    candidates = candidate_features(analyze_question(question, analyze(question)), hits, prepared, words.lexicon, words.kinds)
+    candidates = candidate_features(
+        analyze_question(question, analyze(question)), hits, prepared, words.lexicon, words.kinds
+    )
     answers = []
     for h, s in zip(candidates.hit.tolist(), candidates.span.tolist(), strict=True):
         view = prepared[h].view

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +48,19 @@ class Kinds:
     words: tuple[str, ...]
     names: np.ndarray
     rows: np.ndarray
+    index: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
 
     @classmethod
     def load(cls, directory: Path) -> Kinds:
         """Read the model of ``directory``; one that knows nothing where there is none."""
         path = directory / FILE
         if not path.exists():
-            return cls(np.zeros((2 * BUCKETS, 1), np.float32), np.zeros((0, 1), np.float32), (), *np.zeros((2, 0), np.int64))
+            return cls(
+                np.zeros((2 * BUCKETS, 1), np.float32), np.zeros((0, 1), np.float32), (), *np.zeros((2, 0), np.int64)
+            )
         with np.load(path, allow_pickle=False) as arrays:
             return cls(
                 buckets=arrays["buckets"].astype(np.float32) * arrays["bucket_scale"],
@@ -65,10 +71,12 @@ class Kinds:
             )
 
     def save(self, directory: Path) -> None:
-        """Write the model into ``directory``, vectors as signed bytes."""
+        """Write the model into ``directory``, vectors as signed bytes; nothing if it knows no kinds."""
+        if not self.words:
+            return
         bucket_scale = np.float32(max(float(np.abs(self.buckets).max()), 1e-9) / 127)
         kind_scale = np.float32(max(float(np.abs(self.kinds).max()), 1e-9) / 127)
-        np.savez(
+        np.savez_compressed(
             directory / FILE,
             buckets=np.round(self.buckets / bucket_scale).astype(np.int8),
             bucket_scale=bucket_scale,
@@ -82,7 +90,9 @@ class Kinds:
     def name_vectors(self, text: str, starts: np.ndarray, ends: np.ndarray, surfaces: Sequence[str]) -> np.ndarray:
         """Return the vectors of the names at ``starts`` to ``ends`` of ``text``, (C, D)."""
         lowered = text.lower() if len(text.lower()) == len(text) else text
-        codes = np.minimum(np.frombuffer((lowered + "\0").encode("utf-32-le"), dtype=np.uint32), 65_535).astype(np.int64)
+        codes = np.minimum(np.frombuffer((lowered + "\0").encode("utf-32-le"), dtype=np.uint32), 65_535).astype(
+            np.int64
+        )
         # Spaces are no part of a name: each character is followed by the next that is no space.
         solid = np.nonzero(codes[:-1] != 32)[0]
         position = np.searchsorted(solid, np.arange(len(text) + 1))
@@ -93,7 +103,9 @@ class Kinds:
         n_pairs = np.maximum(last - first, 1)[:, None]
         vectors = (sums[last] - sums[first]) / n_pairs
         previous = chars[np.maximum(last - 1, 0)]
-        vectors += self.buckets[(chars[last] * _C + 7) % BUCKETS] + 0.5 * self.buckets[(chars[first] * _B + 13) % BUCKETS]
+        vectors += (
+            self.buckets[(chars[last] * _C + 7) % BUCKETS] + 0.5 * self.buckets[(chars[first] * _B + 13) % BUCKETS]
+        )
         vectors += self.buckets[((previous * _A) ^ (chars[last] * _C)) % BUCKETS] * (last > first)[:, None]
         return vectors + self._own(surfaces)
 
@@ -107,8 +119,7 @@ class Kinds:
 
     def group_shares(self, vectors: np.ndarray) -> np.ndarray:
         """Return for each name how its chance is shared among GROUPS, (C, len(GROUPS))."""
-        index = {word: i for i, word in enumerate(self.words)}
-        members = [[index[w] for w in words.split() if w in index] for words in GROUPS.values()]
+        members = [[self.index[w] for w in words.split() if w in self.index] for words in GROUPS.values()]
         if not all(members):
             return np.zeros((len(vectors), len(GROUPS)), np.float32)
         weights = np.stack([np.exp(np.clip(vectors @ self.kinds[m].T, -20, 20)).mean(axis=1) for m in members], axis=1)
@@ -116,9 +127,15 @@ class Kinds:
 
     def kind_vector(self, noun: str) -> np.ndarray | None:
         """Return the vector of a noun that names a kind, or of its last part that does; None if there is none."""
-        index = {word: i for i, word in enumerate(self.words)}
         for start in range(len(noun)):
-            same = [index[w] for w in _SAME_AS.get(noun[start:], noun[start:]).split() if w in index]
+            same = [self.index[w] for w in _SAME_AS.get(noun[start:], noun[start:]).split() if w in self.index]
             if same:
                 return np.asarray(self.kinds[same].mean(axis=0))
         return None
+
+    def likeness(self, vector: np.ndarray, nouns: Sequence[str]) -> np.ndarray:
+        """Return the cosine of a kind's vector with each noun's as a kind, (n,); 0 for nouns that name no kind."""
+        rows = np.array([self.index.get(noun, -1) for noun in nouns], dtype=np.int64)
+        lengths = np.linalg.norm(self.kinds, axis=1) * max(float(np.linalg.norm(vector)), 1e-9)
+        cosines = np.append((self.kinds @ vector) / np.maximum(lengths, 1e-9), 0.0)
+        return np.asarray(cosines[rows])

@@ -36,7 +36,9 @@ class Lexicon:
         for number, line in enumerate((directory / FILE).read_text(encoding="utf-8").splitlines(), start=1):
             key, tab, count = line.partition("\t")
             if not tab or not count.isdigit():
-                raise CorruptArtifactError(f"{directory / FILE}, line {number}: no term and count; train the reader anew")
+                raise CorruptArtifactError(
+                    f"{directory / FILE}, line {number}: no term and count; train the reader anew"
+                )
             frequency[key] = int(count)
         return cls(n_documents=max(frequency.pop("", 2), 2), frequency=frequency)
 

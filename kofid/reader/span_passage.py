@@ -16,23 +16,78 @@ MAX_MORPHEMES = 9
 MAX_CHARS = 60
 
 # Kin stand side by side, so that one threshold of a tree can tell groups of tags apart.
-_TAGS = (
-    "NONE NNG NNP SL SH XR NP NR SN NNB XSN ETN JKG JKS JKC JKO JKB JX JC JKQ JKV VCP VCN XSV XSA VV VA VX "
-    "EP EF EC ETM MM XPN MAG MAJ IC SSO SSC SP SF SO SW SE"
-).split()
+_TAGS = [
+    "NONE",
+    "NNG",
+    "NNP",
+    "SL",
+    "SH",
+    "XR",
+    "NP",
+    "NR",
+    "SN",
+    "NNB",
+    "XSN",
+    "ETN",
+    "JKG",
+    "JKS",
+    "JKC",
+    "JKO",
+    "JKB",
+    "JX",
+    "JC",
+    "JKQ",
+    "JKV",
+    "VCP",
+    "VCN",
+    "XSV",
+    "XSA",
+    "VV",
+    "VA",
+    "VX",
+    "EP",
+    "EF",
+    "EC",
+    "ETM",
+    "MM",
+    "XPN",
+    "MAG",
+    "MAJ",
+    "IC",
+    "SSO",
+    "SSC",
+    "SP",
+    "SF",
+    "SO",
+    "SW",
+    "SE",
+]
 TAG = {tag: code for code, tag in enumerate(_TAGS)}
-NOMINAL = frozenset(TAG[t] for t in "NNG NNP SL SH XR NP NR SN NNB XSN ETN".split())
-PARTICLES = frozenset(TAG[t] for t in "JKG JKS JKC JKO JKB JX JC JKQ JKV".split())
-PREDICATES = frozenset(TAG[t] for t in "VCP VCN XSV XSA VV VA VX EP EF EC".split())
-_CONTENT = frozenset(TAG[t] for t in "NNG NNP SL SH XR NR SN NNB VV VA MAG MM XSN".split())
+NOMINAL = frozenset(TAG[t] for t in ["NNG", "NNP", "SL", "SH", "XR", "NP", "NR", "SN", "NNB", "XSN", "ETN"])
+PARTICLES = frozenset(TAG[t] for t in ["JKG", "JKS", "JKC", "JKO", "JKB", "JX", "JC", "JKQ", "JKV"])
+PREDICATES = frozenset(TAG[t] for t in ["VCP", "VCN", "XSV", "XSA", "VV", "VA", "VX", "EP", "EF", "EC"])
+_CONTENT = frozenset(
+    TAG[t] for t in ["NNG", "NNP", "SL", "SH", "XR", "NR", "SN", "NNB", "VV", "VA", "MAG", "MM", "XSN"]
+)
 _VERBS = frozenset((TAG["VV"], TAG["VA"]))
-_OPENING = frozenset(TAG[t] for t in "SSO SP SO SW SF SSC SE".split())
-_STARTS = NOMINAL - {TAG["XSN"], TAG["ETN"]} | {TAG[t] for t in "SSO XPN MM MAG VV VA IC SW".split()}
-_GLUE = frozenset(TAG[t] for t in "NNG NNP SL SH XR NR SN NNB XSN".split())
+_OPENING = frozenset(TAG[t] for t in ["SSO", "SP", "SO", "SW", "SF", "SSC", "SE"])
+_STARTS = NOMINAL - {TAG["XSN"], TAG["ETN"]} | {TAG[t] for t in ["SSO", "XPN", "MM", "MAG", "VV", "VA", "IC", "SW"]}
+_GLUE = frozenset(TAG[t] for t in ["NNG", "NNP", "SL", "SH", "XR", "NR", "SN", "NNB", "XSN"])
 _NUMBERS = frozenset((TAG["SN"], TAG["NR"]))
-_UNITS = "년 월 일 시 분 초 명 개 권 번 위 세 살 대 조 항 호 회 차 장 편 점 원 달러 km m kg cm ㎞ % 미터 킬로미터 세기".split()
 _UNIT_SIGN = re.compile(r"[%℃°㎞㎡㎢㎏]")
-_CLOSERS = {"(": ")", "[": "]", "〈": "〉", "《": "》", "「": "」", "『": "』", "‘": "’", "“": "”", "<": ">", "'": "'", '"': '"'}
+_CLOSERS = {
+    "(": ")",
+    "[": "]",
+    "〈": "〉",
+    "《": "》",
+    "「": "」",
+    "『": "』",
+    "‘": "’",
+    "“": "”",
+    "<": ">",
+    "'": "'",
+    '"': '"',
+}
 
 
 def tag_code(tag: str) -> int:
@@ -122,7 +177,7 @@ def candidate_spans(
             if end_ok[j] and _is_whole(text[morphemes[i].start : morphemes[j].end]):
                 spans.append((i, j))
         quoted = _quoted_end(text, morphemes, tags, i)
-        if quoted >= i + MAX_MORPHEMES:
+        if quoted >= i and (not spans or spans[-1] != (i, quoted)):
             spans.append((i, quoted))
     return spans
 

@@ -43,9 +43,11 @@ class Analyzer:
         analyzer = cls(tuple(settings.get("tags", ())))
         if analyzer.settings() != settings:
             raise IncompatibleArtifactError(
-                say(f"색인의 분석기가 지금 것과 다릅니다.\n  색인: {settings}\n  지금: {analyzer.settings()}\n색인을 다시 만드세요.",
+                say(
+                    f"색인의 분석기가 지금 것과 다릅니다.\n  색인: {settings}\n  지금: {analyzer.settings()}\n색인을 다시 만드세요.",
                     f"the index was built with another analyzer.\n  index: {settings}\n  here:  {analyzer.settings()}\n"
-                    "Build the index again.")
+                    "Build the index again.",
+                )
             )
         return analyzer
 

@@ -46,7 +46,10 @@ class DenseEncoder:
             model = AutoModel.from_pretrained(directory, trust_remote_code=False, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise InputError(
-                say(f"인코더 '{directory}'을(를) 열 수 없습니다: {error}", f"encoder '{directory}' cannot be opened: {error}")
+                say(
+                    f"인코더 '{directory}'을(를) 열 수 없습니다: {error}",
+                    f"encoder '{directory}' cannot be opened: {error}",
+                )
             ) from error
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
@@ -68,7 +71,7 @@ class DenseEncoder:
 
     def embed(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return vectors of shape (batch, dimension), with gradients."""
-        states = self.model(**batch).last_hidden_state  # (batch, length, dimension)
+        states: torch.Tensor = self.model(**batch).last_hidden_state  # (batch, length, dimension)
         if self.pooling == "cls":
             return states[:, 0]
         mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
@@ -97,22 +100,39 @@ class DenseEncoder:
         return self.encode([f"{p.title} {p.text}" for p in passages])
 
 
+def weights_fingerprint(encoder: DenseEncoder) -> str:
+    """Return a SHA-256 over the encoder's weights and pooling: another encoder has another fingerprint."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256(encoder.pooling.encode())
+    for name, tensor in sorted(encoder.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def import_faiss() -> Any:
     """Return the faiss module, or raise ResourceError with the line that installs it."""
     installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
     if len(installed) == 2:
         raise ResourceError(
-            say("faiss-cpu와 faiss-gpu가 함께 깔려 있습니다. 같은 모듈을 나눠 쓰니 하나만 두세요: pip uninstall faiss-cpu faiss-gpu "
+            say(
+                "faiss-cpu와 faiss-gpu가 함께 깔려 있습니다. 같은 모듈을 나눠 쓰니 하나만 두세요: pip uninstall faiss-cpu faiss-gpu "
                 "후 하나만 다시 설치",
                 "both faiss-cpu and faiss-gpu are installed and share one module; keep one: pip uninstall faiss-cpu "
-                "faiss-gpu, then install one")
+                "faiss-gpu, then install one",
+            )
         )
     try:
         import faiss
     except ImportError as error:
         raise ResourceError(
-            say("조밀 검색에는 faiss가 필요합니다: pip install 'kofid[cpu]' (GPU: pip install 'kofid[gpu]')",
-                "dense retrieval needs faiss: pip install 'kofid[cpu]' (GPU: pip install 'kofid[gpu]')")
+            say(
+                "조밀 검색에는 faiss가 필요합니다: pip install 'kofid[cpu]' (GPU: pip install 'kofid[gpu]')",
+                "dense retrieval needs faiss: pip install 'kofid[cpu]' (GPU: pip install 'kofid[gpu]')",
+            )
         ) from error
     return faiss
 
@@ -138,7 +158,10 @@ class DenseIndex:
         for vectors in batches:
             if not np.isfinite(vectors).all():
                 raise InputError(
-                    say("인코더가 NaN이나 무한대를 냈습니다. 모델을 확인하세요.", "the encoder gave NaN or infinity; check the model")
+                    say(
+                        "인코더가 NaN이나 무한대를 냈습니다. 모델을 확인하세요.",
+                        "the encoder gave NaN or infinity; check the model",
+                    )
                 )
             index.add(vectors)
         return cls(index)

@@ -33,4 +33,5 @@ def _unit_range(scores: Scores) -> Scores:
     low, high = scores.min(), scores.max()
     if high == low:
         return np.zeros_like(scores)
-    return (scores - low) / (high - low)
+    scaled: Scores = (scores - low) / (high - low)
+    return scaled

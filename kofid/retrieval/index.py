@@ -38,6 +38,7 @@ def build_index(
     encoder_fingerprint: str = "",
     k1: float = K1,
     b: float = B,
+    notes: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write the index of ``passages`` to ``path`` and return its settings; with an encoder, vectors too.
@@ -45,7 +46,7 @@ def build_index(
     The index that may be there already answers until the new one is complete.
     """
     analyzer = Analyzer()
-    settings: dict[str, Any] = {"analyzer": analyzer.settings(), "k1": k1, "b": b}
+    settings: dict[str, Any] = {"analyzer": analyzer.settings(), "k1": k1, "b": b} | (notes or {})
     with write_artifact(path, "index", settings) as directory:
         stored = PassageStore.write(directory, progress(passages, say("패시지 분석", "analysing passages"), None))
         BM25.build(analyzer.terms_of_many(passage_text(p) for p in stored), k1, b).save(directory / "sparse")
@@ -57,8 +58,11 @@ def build_index(
             batches = _encoded(encoder, store, progress)
             DenseIndex.build(batches, encoder.dimension).save(directory / "dense.faiss")
             settings["dense"] = {
-                "encoder": encoder_name, "fingerprint": encoder_fingerprint, "dimension": encoder.dimension,
-                "metric": "inner product", "n_vectors": len(store),
+                "encoder": encoder_name,
+                "fingerprint": encoder_fingerprint,
+                "dimension": encoder.dimension,
+                "metric": "inner product",
+                "n_vectors": len(store),
             }
     return settings
 
@@ -105,7 +109,10 @@ class Index:
         index = DenseIndex.load(self.artifact.directory / "dense.faiss")
         if len(index) != settings["n_vectors"] or len(index) != len(self):
             raise IncompatibleArtifactError(
-                say(f"벡터가 {len(index)}개인데 패시지는 {len(self)}개입니다", f"{len(index)} vectors for {len(self)} passages")
+                say(
+                    f"벡터가 {len(index)}개인데 패시지는 {len(self)}개입니다",
+                    f"{len(index)} vectors for {len(self)} passages",
+                )
             )
         return index
 
@@ -116,8 +123,10 @@ class Index:
         if settings is None:
             path = self.artifact.directory.parent
             raise IncompatibleArtifactError(
-                say(f"색인 {path}에는 벡터가 없습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
-                    f"index at {path} has no dense vectors; rebuild with: kofid index ... -o {path} --dense MODEL")
+                say(
+                    f"색인 {path}에는 벡터가 없습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
+                    f"index at {path} has no dense vectors; rebuild with: kofid index ... -o {path} --dense MODEL",
+                )
             )
         found: dict[str, Any] = settings
         return found
@@ -158,8 +167,11 @@ class Index:
         if not question.strip():
             return []
         scores = fuse.cross(
-            self.dense.score_all(encoder.encode_questions([question])[0]), self.score_sparse(question),
-            dense_weight=dense_weight, sparse_weight=sparse_weight, normalize=normalize,
+            self.dense.score_all(encoder.encode_questions([question])[0]),
+            self.score_sparse(question),
+            dense_weight=dense_weight,
+            sparse_weight=sparse_weight,
+            normalize=normalize,
         )
         order = np.argsort(-scores, kind="stable")[:k]
         return self._hits([(int(i), float(scores[i])) for i in order], "cross")

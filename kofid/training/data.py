@@ -65,8 +65,10 @@ def reader_dataset(examples: Sequence[Example], n_context: int) -> Dataset:
     ]
     if not rows:
         raise InputError(
-            say("배울 것이 없습니다: 답과 패시지가 모두 있는 질문이 하나도 없습니다",
-                "nothing to learn from: no question has both an answer and passages")
+            say(
+                "배울 것이 없습니다: 답과 패시지가 모두 있는 질문이 하나도 없습니다",
+                "nothing to learn from: no question has both an answer and passages",
+            )
         )
     return Dataset.from_list(rows)
 
@@ -85,8 +87,10 @@ def retriever_dataset(examples: Sequence[Example]) -> Dataset:
             rows.append(row | {"negative": dense_text(negatives[0])})
     if not rows:
         raise InputError(
-            say("배울 것이 없습니다: 정답 패시지와 아닌 패시지를 함께 가진 질문이 하나도 없습니다",
-                "nothing to learn from: no question has both a positive and a negative passage")
+            say(
+                "배울 것이 없습니다: 정답 패시지와 아닌 패시지를 함께 가진 질문이 하나도 없습니다",
+                "nothing to learn from: no question has both a positive and a negative passage",
+            )
         )
     return Dataset.from_list(rows)
 

@@ -69,9 +69,11 @@ def distill(
         texts = [text for row in rows for text in row["passages"] + [""] * (n_passages - len(row["passages"]))]
         batch = encoder.tokenize([row["question"] for row in rows], QUESTION_TOKENS)
         passages = encoder.tokenize(texts, PASSAGE_TOKENS)
-        return {"question_" + k: v for k, v in batch.items()} | {"passage_" + k: v for k, v in passages.items()} | {
-            "scores": scores
-        }
+        return (
+            {"question_" + k: v for k, v in batch.items()}
+            | {"passage_" + k: v for k, v in passages.items()}
+            | {"scores": scores}
+        )
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         names = ("input_ids", "attention_mask")

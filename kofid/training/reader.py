@@ -29,7 +29,9 @@ def fresh_reader(size: str, texts: Sequence[str], *, vocab_size: int = VOCABULAR
 
     if size not in FRESH:
         sizes = ", ".join(FRESH)
-        raise UsageError(say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}"))
+        raise UsageError(
+            say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}")
+        )
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
     return FiDReader(FiDT5(fresh_config(size, len(tokenizer))), tokenizer)

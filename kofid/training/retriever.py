@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-FRESH_ENCODERS = {
+FRESH_ENCODERS: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128},
     "mini": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
 }
@@ -32,11 +32,16 @@ def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, s
 
     if size not in FRESH_ENCODERS:
         sizes = ", ".join(FRESH_ENCODERS)
-        raise UsageError(say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}"))
+        raise UsageError(
+            say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}")
+        )
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
     config = BertConfig(
-        vocab_size=len(tokenizer), pad_token_id=0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        vocab_size=len(tokenizer),
+        pad_token_id=0,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         **FRESH_ENCODERS[size],
     )
     return DenseEncoder(BertModel(config), tokenizer)

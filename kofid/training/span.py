@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kofid.morphology import analyze_many
 from kofid.reader.span import (
     FORMAT_VERSION,
     Calibration,
@@ -21,12 +22,11 @@ from kofid.reader.span import (
     find_candidates,
     import_lightgbm,
 )
-from kofid.reader.span_features import NAMES
+from kofid.reader.span_board import NAMES
 from kofid.reader.span_kinds import Kinds
 from kofid.reader.span_lexicon import count_lexicon
 from kofid.reader.span_passage import term_key
 from kofid.text import character_f1, exact_match, normalize_korquad, robust_match
-from kofid.morphology import analyze_many
 from kofid.types import Example
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _groups(examples: Sequence[Example], words: Words, progress: Progress | None
             positive = set(example.question.positive_ids)
             right = np.array(
                 [
-                    normalize_korquad(a.text) in gold and (not positive or _is_gold(a.passage.id if a.passage else "", positive))
+                    normalize_korquad(a.text) in gold
+                    and (not positive or _is_gold(a.passage.id if a.passage else "", positive))
                     for a in answers
                 ]
             )

@@ -63,35 +63,53 @@ def train(
     has_checkpoint = any(checkpoints.glob("checkpoint-*"))
     if has_checkpoint and not resume:
         raise UsageError(
-            say(f"{checkpoints}에 끝나지 않은 훈련이 있습니다. 이어서 하려면 --resume, 처음부터 하려면 그 디렉터리를 지우세요.",
-                f"{checkpoints} holds an unfinished run; go on with --resume, or remove it to start afresh")
+            say(
+                f"{checkpoints}에 끝나지 않은 훈련이 있습니다. 이어서 하려면 --resume, 처음부터 하려면 그 디렉터리를 지우세요.",
+                f"{checkpoints} holds an unfinished run; go on with --resume, or remove it to start afresh",
+            )
         )
     device = choose_device(options.device)
     seed_everything(options.seed)
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+    class Watch(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            logs: dict[str, float] = kwargs["logs"]
             value = logs.get("loss", 0.0)
             if not math.isfinite(value):
                 raise KofidError(
-                    say(f"{state.global_step}번째 걸음에서 손실이 {value}입니다. 학습률을 낮추세요. 마지막 검사점: {checkpoints}",
+                    say(
+                        f"{state.global_step}번째 걸음에서 손실이 {value}입니다. 학습률을 낮추세요. 마지막 검사점: {checkpoints}",
                         f"the loss is {value} at step {state.global_step}; lower the learning rate. "
-                        f"Last checkpoint: {checkpoints}")
+                        f"Last checkpoint: {checkpoints}",
+                    )
                 )
             if on_step is not None and "loss" in logs:
                 on_step(state.global_step, state.max_steps, value)
 
-    class LossTrainer(Trainer):  # type: ignore[misc]
+    class LossTrainer(Trainer):
         def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> torch.Tensor:
             return loss(model, inputs)
 
     arguments = TrainingArguments(
-        output_dir=str(checkpoints), num_train_epochs=options.epochs, max_steps=options.max_steps,
-        per_device_train_batch_size=options.batch_size, gradient_accumulation_steps=options.accumulate,
-        learning_rate=options.learning_rate, warmup_steps=options.warmup, weight_decay=options.weight_decay,
-        save_steps=options.save_steps, save_total_limit=2, logging_steps=1,
-        logging_nan_inf_filter=False, seed=options.seed, bf16=options.bf16, use_cpu=device.type == "cpu",
-        remove_unused_columns=False, report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
+        output_dir=str(checkpoints),
+        num_train_epochs=options.epochs,
+        max_steps=options.max_steps,
+        per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.accumulate,
+        learning_rate=options.learning_rate,
+        warmup_steps=options.warmup,
+        weight_decay=options.weight_decay,
+        save_steps=options.save_steps,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        seed=options.seed,
+        bf16=options.bf16,
+        use_cpu=device.type == "cpu",
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
     )
     trainer = LossTrainer(
         model=model, args=arguments, train_dataset=dataset, data_collator=collate, callbacks=[Watch()]

@@ -47,6 +47,9 @@ def load(name: str) -> list[dict]:
 if __name__ == "__main__":
     passages, questions = load("passages.jsonl"), load("questions.jsonl")
     lines = problems(passages, questions)
-    print("\n".join(lines) or f"{len(passages)} passages, {len(questions)} questions, "
-          + ", ".join(f"{k} {n}" for k, n in Counter(q["type"] for q in questions).most_common()))
+    print(
+        "\n".join(lines)
+        or f"{len(passages)} passages, {len(questions)} questions, "
+        + ", ".join(f"{k} {n}" for k, n in Counter(q["type"] for q in questions).most_common())
+    )
     sys.exit(bool(lines))

@@ -58,7 +58,7 @@ def cloze(passage: Passage, sentence: str, morphemes: list[morphology.Morpheme])
     answer = sentence[start:end]
     question = (sentence[:start] + word + sentence[end:]).rstrip(". ")
     if random.random() < 0.5:  # people ask shorter than encyclopaedias tell: keep the words around the gap
-        left, right = question[: start].split(), question[start + len(word) :].split()
+        left, right = question[:start].split(), question[start + len(word) :].split()
         question = " ".join(left[-random.randint(2, 8) :]) + " " + word + " ".join(right[: random.randint(1, 8)])
     if passage.title not in question and random.random() < 0.7:
         question = f"{passage.title} {question}"

@@ -14,4 +14,6 @@ def resource(name: str) -> Path:
     for root in (Path(str(files("kofid"))) / "resources", Path(__file__).parents[1] / "resources"):
         if (root / name).exists():
             return root / name
-    raise InputError(say(f"함께 오는 자료 '{name}'이(가) 없습니다. 다시 설치하세요.", f"no bundled '{name}'; install again"))
+    raise InputError(
+        say(f"함께 오는 자료 '{name}'이(가) 없습니다. 다시 설치하세요.", f"no bundled '{name}'; install again")
+    )

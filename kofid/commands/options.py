@@ -1,0 +1,51 @@
+"""Options that several commands take; the same flag means the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kofid.language import say
+
+IndexPath = Annotated[
+    Path, typer.Option("--index", "-i", metavar="INDEX", help=say("색인 디렉터리", "Index directory"))
+]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help=say("만들 디렉터리", "Directory to make"))]
+OutputFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help=say("결과를 이 파일에 (FiD JSON; .jsonl이면 JSON Lines)", "Write FiD JSON here (JSON lines for .jsonl)"),
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help=say("JSON으로 출력 (파이프에서는 늘 그렇습니다)", "Print JSON (always in a pipe)")),
+]
+K = Annotated[int, typer.Option("-k", min=1, help=say("찾을 패시지 수", "Passages to find"))]
+Encoding = Annotated[
+    str | None, typer.Option(metavar="NAME", help=say("글자 인코딩 (기본 UTF-8; cp949, utf-16 ...)", "Text encoding"))
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help=say("계산 장치", "Where to compute"))]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help=say("처음 N개만", "Only the first N"))]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help=say("열 때 SHA-256도 확인", "Also check SHA-256 on opening"))
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help=say("멈춘 훈련을 이어서 합니다", "Go on with an interrupted run"))
+]
+Epochs = Annotated[float, typer.Option(min=0.0, help=say("훈련 자료를 도는 횟수", "Passes over the data"))]
+MaxSteps = Annotated[
+    int, typer.Option(metavar="N", help=say("걸음 수 (-1: --epochs를 따름)", "Steps (-1: by --epochs)"))
+]
+BatchSize = Annotated[int, typer.Option(min=1, help=say("한 걸음에 배우는 질문 수", "Questions a step"))]
+LearningRate = Annotated[float, typer.Option("--lr", min=0.0, help=say("학습률", "Learning rate"))]
+Seed = Annotated[int, typer.Option(help=say("난수 씨앗", "Random seed"))]
+Bf16 = Annotated[bool, typer.Option("--bf16", help=say("bfloat16으로 계산", "Compute in bfloat16"))]
+NContext = Annotated[
+    int, typer.Option("--n-context", min=1, help=say("리더가 읽는 패시지 수", "Passages that a reader reads"))
+]

@@ -1,0 +1,105 @@
+"""kofid rerank"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from kofid.commands import console
+from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, Verify
+from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
+from kofid.errors import UsageError
+from kofid.language import say
+from kofid.types import Example
+
+NEEDS_ARGUMENTS = True
+HELP = say(
+    "BM25와 조밀 벡터를 함께 써서 순위를 다시 매깁니다. sequential은 BM25 상위 --depth개를 벡터로 다시 줄 세우고, cross는 모든 "
+    "패시지에서 두 점수를 더합니다. FiD JSON(--from)을 받으면 그 안의 패시지만 다시 줄 세웁니다.",
+    "Rank by BM25 and vectors together. sequential reorders BM25's top --depth by vectors; cross adds both scores over "
+    "all passages. Given FiD JSON (--from), its own passages are reordered.",
+)
+EXAMPLE = """kofid index resources/demo/passages.jsonl -o kb --dense encoder
+kofid rerank -i kb --mode cross "임진왜란은 언제 일어났나?" -k 5
+kofid rerank -i kb --mode sequential --eval resources/demo/questions.jsonl"""
+
+
+def run(
+    index: IndexPath,
+    questions: Questions = None,
+    k: K = 10,
+    mode: Annotated[str, typer.Option(metavar="sequential|cross", help=say("섞는 방법", "How to combine"))] = "cross",
+    dense_weight: Annotated[
+        float, typer.Option(help=say("cross에서 조밀 점수의 몫", "Weight of dense scores in cross"))
+    ] = 1.1,
+    sparse_weight: Annotated[float, typer.Option(help=say("cross에서 BM25의 몫", "Weight of BM25 in cross"))] = 1.0,
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize", help=say("더하기 전에 두 점수를 0-1로 맞춥니다", "Scale both to 0-1 before adding")
+        ),
+    ] = False,
+    depth: Annotated[
+        int, typer.Option(min=1, help=say("sequential이 다시 보는 수", "Passages reordered by sequential"))
+    ] = 100,
+    from_file: Annotated[
+        str | None, typer.Option("--from", metavar="FILE", help=say("다시 줄 세울 FiD JSON", "FiD JSON to reorder"))
+    ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
+    ] = False,
+    output: OutputFile = None,
+    encoding: Encoding = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    verify: Verify = True,
+    json_output: Json = False,
+) -> None:
+    """Rank anew."""
+    from kofid.metrics import HIT_CUTOFFS
+    from kofid.pipeline import dense_search, reorder_example
+    from kofid.retrieval.index import Index
+
+    if mode not in ("sequential", "cross"):
+        raise UsageError(
+            say(f"--mode {mode}: sequential과 cross가 있습니다", f"--mode {mode}: there are sequential and cross")
+        )
+    opened = Index.open(index, check_hashes=verify)
+    console.calm_libraries()
+    wanted = max(HIT_CUTOFFS) if evaluate else k
+
+    def from_questions() -> Iterator[Example]:
+        asked = given_questions(questions, encoding, limit)
+        search = dense_search(
+            opened,
+            mode,
+            device=device,
+            dense_weight=dense_weight,
+            sparse_weight=sparse_weight,
+            normalize=normalize,
+            depth=depth,
+        )
+        for question in console.progress(asked, say("찾는 중", "searching"), len(asked)):
+            yield Example(question, tuple(search(question.text, wanted)))
+
+    def from_examples(path: str) -> Iterator[Example]:
+        from itertools import islice
+
+        from kofid.formats import read_examples
+
+        reorder = reorder_example(
+            opened, mode, device=device, dense_weight=dense_weight, sparse_weight=sparse_weight, normalize=normalize
+        )
+        for example in console.progress(
+            islice(read_examples(path, encoding), limit), say("줄 세우는 중", "reordering"), None
+        ):
+            yield replace(example, hits=tuple(reorder(example)[:wanted]))
+
+    results = from_examples(from_file) if from_file else from_questions()
+    if evaluate:
+        evaluate_hits(results, json_output)
+    else:
+        report_hits(results, output=output, as_json=json_output)

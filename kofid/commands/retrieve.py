@@ -1,0 +1,73 @@
+"""kofid retrieve"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from kofid.commands import console
+from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, Verify
+from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
+from kofid.errors import UsageError
+from kofid.language import say
+from kofid.types import Example
+
+NEEDS_ARGUMENTS = True
+HELP = say(
+    "질문에 맞는 패시지를 찾습니다. --eval은 정답 패시지로 hit@k와 MRR을 잽니다.",
+    "Find passages for questions. --eval measures hit@k and MRR by the gold passages.",
+)
+EXAMPLE = """kofid retrieve -i kb "임진왜란은 언제 일어났나?" -k 5
+kofid retrieve -i kb --eval resources/demo/questions.jsonl
+kofid retrieve -i kb resources/demo/questions.jsonl -k 20 -o retrieved.json"""
+
+
+def run(
+    index: IndexPath,
+    questions: Questions = None,
+    k: K = 10,
+    mode: Annotated[str, typer.Option(metavar="sparse|dense", help=say("찾는 방법", "How to search"))] = "sparse",
+    engine: Annotated[
+        str,
+        typer.Option(metavar="bm25s|rank-bm25", help=say("BM25 엔진 (순위는 같습니다)", "BM25 engine (same ranking)")),
+    ] = "bm25s",
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
+    ] = False,
+    output: OutputFile = None,
+    encoding: Encoding = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    verify: Verify = True,
+    json_output: Json = False,
+) -> None:
+    """Find passages."""
+    from kofid.metrics import HIT_CUTOFFS
+    from kofid.pipeline import Search, dense_search
+    from kofid.retrieval.index import Index
+
+    if mode not in ("sparse", "dense") or engine not in ("bm25s", "rank-bm25"):
+        raise UsageError(
+            say(
+                f"--mode {mode} --engine {engine}: 그런 방법은 없습니다. 섞어 찾기는 kofid rerank 에 있습니다.",
+                f"--mode {mode} --engine {engine}: no such way; hybrids are in kofid rerank",
+            )
+        )
+    asked = given_questions(questions, encoding, limit)
+    opened = Index.open(index, engine=engine, check_hashes=verify)
+    search: Search = opened.search
+    if mode == "dense":
+        console.calm_libraries()
+        search = dense_search(opened, "dense", device=device)
+    depth = max(HIT_CUTOFFS) if evaluate else k
+
+    def results() -> Iterator[Example]:
+        for question in console.progress(asked, say("찾는 중", "searching"), len(asked)):
+            yield Example(question, tuple(search(question.text, depth)))
+
+    if evaluate:
+        evaluate_hits(results(), json_output)
+    else:
+        report_hits(results(), output=output, as_json=json_output)

@@ -1,0 +1,172 @@
+"""kofid train-reader"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kofid.commands import console
+from kofid.commands import training as common
+from kofid.commands.options import (
+    BatchSize,
+    Bf16,
+    Device,
+    Encoding,
+    Epochs,
+    Json,
+    LearningRate,
+    Limit,
+    MaxSteps,
+    NContext,
+    Output,
+    Resume,
+    Seed,
+)
+from kofid.errors import UsageError
+from kofid.language import say
+from kofid.types import Example
+
+NEEDS_ARGUMENTS = True
+HELP = say(
+    "리더를 훈련합니다. t5: Fusion-in-Decoder T5, Hugging Face T5 체크포인트에서 또는 새로. span: 답 후보를 낱말 특징과 "
+    "결정나무로 고르는 가벼운 리더.",
+    "Train a reader. t5: Fusion-in-Decoder T5, from a Hugging Face T5 checkpoint or fresh. span: a light reader that "
+    "ranks candidate spans by lexical features with boosted trees.",
+)
+EXAMPLE = """kofid train-reader --reader t5 -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 20 -o reader
+kofid train-reader --reader span -i kb resources/demo/questions.jsonl -o span-reader"""
+
+
+def run(
+    data: common.Data,
+    output: Output,
+    index: common.OptionalIndex = None,
+    reader: Annotated[str, typer.Option(metavar="t5|span", help=say("리더의 종류", "Kind of reader"))] = "t5",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help=say(
+                "T5 디렉터리나 이름, 또는 fresh:tiny|mini|small", "T5 directory or name, or fresh:tiny|mini|small"
+            ),
+        ),
+    ] = "fresh:mini",
+    n_context: NContext = 10,
+    max_tokens: Annotated[int, typer.Option(min=16, help=say("패시지 하나의 토큰 수", "Tokens a passage"))] = 250,
+    vocab_size: Annotated[
+        int, typer.Option(min=300, help=say("새 모델의 어휘 수", "Vocabulary of a fresh model"))
+    ] = 8000,
+    epochs: Epochs = 3.0,
+    max_steps: MaxSteps = -1,
+    batch_size: BatchSize = 8,
+    accumulate: Annotated[int, typer.Option(min=1, help=say("기울기를 모을 배치 수", "Batches to accumulate"))] = 1,
+    learning_rate: LearningRate = 1e-4,
+    seed: Seed = 1,
+    bf16: Bf16 = False,
+    half: Annotated[bool, typer.Option("--half", help=say("무게를 16비트로 저장", "Save weights in 16 bits"))] = False,
+    resume: Resume = False,
+    limit: Limit = None,
+    encoding: Encoding = None,
+    device: Device = "auto",
+    dry_run: common.DryRun = False,
+    json_output: Json = False,
+) -> None:
+    """Train a reader."""
+    if reader not in ("t5", "span"):
+        raise UsageError(say(f"--reader {reader}: t5와 span이 있습니다", f"--reader {reader}: there are t5 and span"))
+    examples = common.load_examples(data, index, n_context, encoding, limit)
+    common.need_examples(examples)
+    if dry_run:
+        common.show_example(examples[0], len(examples))
+        return
+    if reader == "span":
+        figures = _train_span(examples, Path(output), data, seed)
+    else:
+        from kofid.training.trainer import TrainOptions
+
+        options = TrainOptions(
+            epochs=epochs,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            learning_rate=learning_rate,
+            seed=seed,
+            bf16=bf16,
+            device=device,
+        )
+        figures = _train_t5(
+            examples,
+            Path(output),
+            options,
+            model=model,
+            data=data,
+            n_context=n_context,
+            max_tokens=max_tokens,
+            vocab_size=vocab_size,
+            half=half,
+            resume=resume,
+        )
+    common.report(Path(output), figures, json_output)
+
+
+def _train_span(examples: list[Example], output: Path, data: list[str], seed: int) -> dict[str, float]:
+    from kofid.artifacts import write_artifact
+    from kofid.training.span import train_span_reader
+
+    made: dict[str, object] = {"reader": "span", "data": data, "seed": seed}
+    with write_artifact(output, "reader", made) as directory:
+        made["figures"] = figures = train_span_reader(examples, directory, seed=seed)
+    return figures
+
+
+def _train_t5(
+    examples: list[Example],
+    output: Path,
+    options: object,
+    *,
+    model: str,
+    data: list[str],
+    n_context: int,
+    max_tokens: int,
+    vocab_size: int,
+    half: bool,
+    resume: bool,
+) -> dict[str, float]:
+    from kofid.artifacts import write_artifact
+    from kofid.pipeline import open_reader
+    from kofid.reader.fid import FiDReader
+    from kofid.training.reader import fresh_reader, train_reader
+    from kofid.training.trainer import TrainOptions, settings
+
+    assert isinstance(options, TrainOptions)
+    console.calm_libraries()
+    size = common.fresh_size(model)
+    if size is None:
+        opened = open_reader(model, device="cpu")
+        if not isinstance(opened, FiDReader):
+            raise UsageError(say(f"{model}: T5 리더가 아닙니다", f"{model}: not a T5 reader"))
+    else:
+        texts = [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
+        opened = fresh_reader(size, texts, vocab_size=vocab_size, seed=options.seed)
+    opened.max_tokens = max_tokens
+    made = settings(options, reader="t5", model=model, data=data, n_context=n_context, max_tokens=max_tokens)
+    with (
+        write_artifact(output, "reader", made) as directory,
+        console.training_progress(say("리더 훈련", "training reader")) as on_step,
+    ):
+        figures = train_reader(
+            opened,
+            examples,
+            options,
+            common.checkpoints_beside(output),
+            n_context=n_context,
+            resume=resume,
+            on_step=on_step,
+        )
+        made["figures"] = figures
+        if half:
+            opened.model.half()
+        opened.save(directory)
+    return figures

@@ -1,0 +1,103 @@
+"""kofid train-retriever"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kofid.commands import console
+from kofid.commands import training as common
+from kofid.commands.options import (
+    BatchSize,
+    Bf16,
+    Device,
+    Encoding,
+    Epochs,
+    Json,
+    LearningRate,
+    Limit,
+    MaxSteps,
+    Output,
+    Resume,
+    Seed,
+)
+from kofid.language import say
+
+NEEDS_ARGUMENTS = True
+HELP = say(
+    "질문과 패시지가 무게를 함께 쓰는 조밀 검색기(DPR)를 배치 안 음성 표본과 어려운 음성 표본 하나로 훈련합니다.",
+    "Train a shared-weight dense retriever (DPR) with in-batch negatives and one hard negative a question.",
+)
+EXAMPLE = "kofid train-retriever -i kb resources/demo/questions.jsonl --model fresh:mini -o encoder"
+
+
+def run(
+    data: common.Data,
+    output: Output,
+    index: common.OptionalIndex = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help=say(
+                "인코더 디렉터리나 이름, 또는 fresh:tiny, fresh:mini",
+                "Encoder directory or name, or fresh:tiny, fresh:mini",
+            ),
+        ),
+    ] = "fresh:mini",
+    n_context: Annotated[
+        int, typer.Option(min=2, help=say("음성 표본을 고를 깊이", "Depth that negatives are chosen from"))
+    ] = 20,
+    epochs: Epochs = 3.0,
+    max_steps: MaxSteps = -1,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = 2e-4,
+    seed: Seed = 1,
+    bf16: Bf16 = False,
+    resume: Resume = False,
+    limit: Limit = None,
+    encoding: Encoding = None,
+    device: Device = "auto",
+    dry_run: common.DryRun = False,
+    json_output: Json = False,
+) -> None:
+    """Train an encoder."""
+    from kofid.artifacts import write_artifact
+    from kofid.pipeline import open_encoder
+    from kofid.training.retriever import fresh_encoder, train_retriever
+    from kofid.training.trainer import TrainOptions, settings
+
+    examples = common.load_examples(data, index, n_context, encoding, limit)
+    common.need_examples(examples)
+    if dry_run:
+        common.show_example(examples[0], len(examples))
+        return
+    console.calm_libraries()
+    size = common.fresh_size(model)
+    if size is None:
+        encoder = open_encoder(model, "cpu")[0]
+    else:
+        texts = [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
+        encoder = fresh_encoder(size, texts, seed=seed)
+    options = TrainOptions(
+        epochs=epochs,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        bf16=bf16,
+        device=device,
+    )
+    made = settings(options, model=model, data=data)
+    with (
+        write_artifact(Path(output), "encoder", made) as directory,
+        console.training_progress(say("검색기 훈련", "training retriever")) as on_step,
+    ):
+        figures = train_retriever(
+            encoder, examples, options, common.checkpoints_beside(Path(output)), resume=resume, on_step=on_step
+        )
+        made["figures"] = figures
+        encoder.save(directory)
+    common.report(Path(output), figures, json_output)

@@ -1,0 +1,100 @@
+"""What the training commands share: examples from files, checkpoints beside the output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kofid.commands import console
+from kofid.errors import UsageError
+from kofid.language import say
+from kofid.types import Example
+
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        help=say(
+            "FiD JSON (ctxs), 또는 질문 파일 (이때는 -i 색인에서 패시지를 찾습니다)",
+            "FiD JSON (ctxs), or question files (then passages are found in the index of -i)",
+        )
+    ),
+]
+OptionalIndex = Annotated[
+    Path | None,
+    typer.Option("--index", "-i", metavar="INDEX", help=say("패시지를 찾을 색인", "Index to find passages in")),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help=say("첫 보기를 보이고 훈련하지 않습니다", "Show the first example; do not train")),
+]
+
+
+def load_examples(
+    data: list[str],
+    index: Path | None,
+    n_context: int,
+    encoding: str | None,
+    limit: int | None,
+    *,
+    keep_gold: bool = True,
+) -> list[Example]:
+    """Return the examples of FiD JSON files, or questions with passages found in ``index``."""
+    from kofid.formats import read_examples, read_questions
+
+    if index is None:
+        return list(islice(chain.from_iterable(read_examples(path, encoding) for path in data), limit))
+    from kofid.retrieval.index import Index
+    from kofid.training.data import attach_hits
+
+    questions = list(islice(chain.from_iterable(read_questions(path, encoding) for path in data), limit))
+    found: Iterator[Example] = attach_hits(
+        console.progress(questions, say("패시지 찾기", "finding passages"), len(questions)),
+        Index.open(index),
+        n_context,
+        keep_gold=keep_gold,
+    )
+    return list(found)
+
+
+def checkpoints_beside(output: Path) -> Path:
+    """Return where a run keeps its checkpoints until its output is written."""
+    return output.with_name(f".{output.name}.checkpoints")
+
+
+def fresh_size(model: str) -> str | None:
+    """Return SIZE of ``fresh:SIZE``, None for any other model name."""
+    return model.removeprefix("fresh:") if model.startswith("fresh:") else None
+
+
+def show_example(example: Example, n_examples: int) -> None:
+    """Print what the first example looks like to a reader."""
+    from kofid.reader.inputs import format_input
+
+    answers = list(example.question.answers)
+    console.print_json(
+        {
+            "n_examples": n_examples,
+            "question": example.question.text,
+            "answers": answers,
+            "inputs": [format_input(example.question.text, hit.passage) for hit in example.hits[:2]],
+        }
+    )
+
+
+def need_examples(examples: list[Example]) -> None:
+    """Raise UsageError when there is nothing to train on."""
+    if not examples:
+        raise UsageError(say("훈련할 질문이 하나도 없습니다", "there is no question to train on"))
+
+
+def report(output: Path, figures: dict[str, float], as_json: bool) -> None:
+    """Print what a training run ended with."""
+    if console.wants_json(as_json):
+        console.print_json({"output": str(output), **figures})
+    else:
+        console.note(f"{output}: " + json.dumps(figures, ensure_ascii=False))

@@ -1,0 +1,205 @@
+"""Question -> hits -> reranked hits -> answers: where retrieval and readers meet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kofid.artifacts import is_artifact, open_artifact
+from kofid.bundled import resource
+from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
+from kofid.language import say
+from kofid.retrieval import fuse
+from kofid.retrieval.index import Index, build_index
+from kofid.text import sentence_spans
+from kofid.types import Answer, Example, Hit, Passage, Reader
+
+if TYPE_CHECKING:
+    from kofid.retrieval.dense import DenseEncoder
+
+Search = Callable[[str, int], list[Hit]]
+
+# Readers that ship with kofid, by the names that --reader takes.
+BUNDLED_READERS = {"span": "models/span", "t5": "models/fid-t5-mini"}
+# At or above this confidence an answer is given as sure; chosen on held-out questions (README, "확신").
+SURE = 0.5
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What comes back for a question: candidate answers and the passages read, both best first."""
+
+    question: str
+    answers: list[Answer]
+    hits: list[Hit]
+
+    @property
+    def answer(self) -> Answer | None:
+        """The best answer."""
+        return self.answers[0] if self.answers else None
+
+    @property
+    def sure(self) -> bool:
+        """Whether the best answer's confidence reaches the threshold."""
+        return bool(self.answers) and self.answers[0].confidence >= SURE
+
+    @property
+    def evidence(self) -> list[Hit]:
+        """The hits, the answer's own passage first."""
+        if self.answer is None or self.answer.passage is None:
+            return self.hits
+        own = self.answer.passage.id
+        return sorted(self.hits, key=lambda hit: hit.passage.id != own)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """An index and a reader. ``search`` is how passages are found (BM25 unless told otherwise)."""
+
+    index: Index
+    reader: Reader
+    search: Search
+    k: int = 10
+
+    def ask(self, question: str) -> Reply:
+        """Return answers to ``question``; no hits and no answers when nothing in it is known to the index."""
+        hits = self.search(question, self.k)
+        return Reply(question, self.reader.read(question, hits), hits)
+
+    def likely_sentence(self, question: str, passage: Passage) -> tuple[int, int]:
+        """Return character offsets of the passage's sentence that shares most terms with the question."""
+        asked = set(self.index.analyzer.terms(question))
+        spans = sentence_spans(passage.text) or [(0, len(passage.text))]
+        overlaps = [len(asked & set(self.index.analyzer.terms(passage.text[a:b]))) for a, b in spans]
+        return spans[overlaps.index(max(overlaps))]
+
+    def sentence_at(self, passage: Passage, position: int) -> tuple[int, int]:
+        """Return character offsets of the passage's sentence that holds ``position``."""
+        spans = sentence_spans(passage.text)
+        return next(((a, b) for a, b in spans if a <= position < b), (0, len(passage.text)))
+
+
+def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Reader:
+    """Open a bundled reader by name, one that kofid trained, or any Hugging Face T5 checkpoint."""
+    path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
+    if is_artifact(path) or path.exists() and not (path / "config.json").is_file():
+        artifact = open_artifact(path, "reader")
+        if artifact.settings.get("reader") == "span":
+            from kofid.reader.span import SpanReader
+
+            return SpanReader.load(artifact.directory)
+        name = str(artifact.directory)
+    from kofid.devices import choose_device
+    from kofid.reader.fid import FiDReader
+
+    return FiDReader.load(name, device=choose_device(device), n_context=n_context)
+
+
+def open_encoder(name: str, device: str = "auto") -> tuple[DenseEncoder, str, str]:
+    """Open an encoder that kofid trained, or any Hugging Face encoder; return it, its name and its fingerprint."""
+    from kofid.devices import choose_device
+    from kofid.retrieval.dense import DenseEncoder, weights_fingerprint
+
+    path = Path(name)
+    if is_artifact(path):
+        artifact = open_artifact(path, "encoder")
+        return (
+            DenseEncoder.load(str(artifact.directory), choose_device(device)),
+            str(path.resolve()),
+            artifact.fingerprint,
+        )
+    if path.exists() and not (path / "config.json").is_file():
+        raise InputError(say(f"{path}: 모델이 아닙니다", f"{path}: not a model"))
+    encoder = DenseEncoder.load(name, choose_device(device))
+    return encoder, str(path.resolve()) if path.exists() else name, weights_fingerprint(encoder)
+
+
+def open_index_encoder(index: Index, name: str | None = None, device: str = "auto") -> DenseEncoder:
+    """Open the encoder that made the index's vectors; raise IncompatibleArtifactError when it has changed."""
+    settings = index.dense_settings
+    encoder, _, fingerprint = open_encoder(name or settings["encoder"], device)
+    if fingerprint != settings["fingerprint"]:
+        raise IncompatibleArtifactError(
+            say(
+                f"벡터를 만든 인코더와 다릅니다.\n  색인: {settings['fingerprint']}\n  지금: {fingerprint}\n색인을 다시 만드세요.",
+                f"not the encoder that made the vectors.\n  index: {settings['fingerprint']}\n  here:  {fingerprint}\n"
+                "Build the index again.",
+            )
+        )
+    return encoder
+
+
+def dense_search(
+    index: Index,
+    mode: str,
+    *,
+    device: str = "auto",
+    dense_weight: float = fuse.DENSE_WEIGHT,
+    sparse_weight: float = fuse.SPARSE_WEIGHT,
+    normalize: bool = False,
+    depth: int = 100,
+) -> Search:
+    """Return the search called ``mode`` (dense, sequential or cross) over an index with vectors."""
+    encoder = open_index_encoder(index, device=device)
+    if mode == "dense":
+        return lambda question, k: index.search_dense(question, k, encoder)
+    if mode == "sequential":
+        return lambda question, k: index.search_sequential(question, k, encoder, max(depth, k))
+    return lambda question, k: index.search_cross(
+        question, k, encoder, dense_weight=dense_weight, sparse_weight=sparse_weight, normalize=normalize
+    )
+
+
+def reorder_example(
+    index: Index,
+    mode: str,
+    *,
+    device: str = "auto",
+    dense_weight: float = fuse.DENSE_WEIGHT,
+    sparse_weight: float = fuse.SPARSE_WEIGHT,
+    normalize: bool = False,
+) -> Callable[[Example], list[Hit]]:
+    """Return a function that orders an example's own passages anew, whether or not the index holds them.
+
+    ``sequential`` orders by inner product; ``cross`` adds it to the score that the example's hits came with.
+    """
+    encoder = open_index_encoder(index, device=device)
+
+    def reorder(example: Example) -> list[Hit]:
+        if not example.hits:
+            return []
+        question = encoder.encode_questions([example.question.text])[0]
+        scores = encoder.encode_passages([hit.passage for hit in example.hits]) @ question
+        if mode == "cross":
+            given = np.array([hit.score for hit in example.hits], dtype=np.float32)
+            scores = fuse.cross(
+                scores, given, dense_weight=dense_weight, sparse_weight=sparse_weight, normalize=normalize
+            )
+        order = np.argsort(-scores, kind="stable")
+        return [Hit(example.hits[i].passage, float(scores[i]), mode) for i in order]
+
+    return reorder
+
+
+def demo_index(cache: Path | None = None) -> Index:
+    """Open the index of the demo corpus, building it in the user's cache the first time."""
+    from platformdirs import user_cache_path
+
+    corpus = resource("demo/passages.jsonl")
+    notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
+    path = (cache or user_cache_path("kofid")) / "demo"
+    try:
+        index = Index.open(path)
+        if index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"]:
+            return index
+    except (InputError, IncompatibleArtifactError, CorruptArtifactError):
+        pass  # absent, of another version, or damaged: it is only a cache
+    from kofid.formats import read_corpus
+
+    build_index(path, read_corpus([str(corpus)]), notes=notes)
+    return Index.open(path)

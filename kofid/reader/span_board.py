@@ -1,0 +1,393 @@
+"""What the trees see of a candidate span in the light of a question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kofid.reader.span_features import FOLLOWING, STATIC_NAMES, UNITS, PreparedPassage
+from kofid.reader.span_kinds import Kinds
+from kofid.reader.span_lexicon import Lexicon
+from kofid.reader.span_passage import AnalyzedPassage
+from kofid.reader.span_question import ASKS, AnalyzedQuestion
+from kofid.types import Hit
+
+MAX_SENTENCES = 36
+# Farther than this, in morphemes, is as good as not there.
+_FAR = 40.0
+_DATE_ASKED = {
+    noun: code
+    for code, nouns in enumerate(("해 년도 연도 년", "날 날짜 생일 일자 일", "시기 시대 세기", "월 달"), start=1)
+    for noun in nouns.split()
+}
+_ANY_DATE = 5
+
+QUESTION_NAMES = tuple(
+    [
+        "ask",
+        "kind",
+        "has_unit",
+        "n_terms",
+        "idf_terms",
+        "particle_asked",
+        "date_asked",
+        "hit_rank",
+        "passage_weight",
+        "bigrams_covered",
+        "title_covered",
+        "title_in_question",
+        "passage_covered",
+        "sentence_covered",
+        "neighbours_covered",
+        "before_covered",
+        "after_covered",
+        "sentence_share",
+        "sentence_rank",
+        "sentence_gap",
+        "missing",
+        "promise",
+        "inside_covered",
+        "inside_share",
+        "near_3",
+        "near_6",
+        "near_12",
+        "proximity",
+        "left_distance",
+        "right_distance",
+        "top_distance",
+        "second_distance",
+        "verb_distance",
+        "verb_right",
+        "head_ends",
+        "head_distance",
+        "head_in_sentence",
+        "unit_inside",
+        "unit_same",
+        "kind_score",
+        "kind_known",
+        "kind_of_last",
+        "kind_of_before",
+        "kind_of_after",
+        "bigrams_in_sentence",
+        "bigrams_left",
+        "bigrams_right",
+        "bigrams_inside",
+        "n_hits",
+        "n_mentions",
+        "better_elsewhere",
+        "surface_in_question",
+    ]
+)
+NAMES = (*STATIC_NAMES, *QUESTION_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The C candidates kept for a question: which hit, which of its spans, and features (C, F) float32."""
+
+    hit: np.ndarray
+    span: np.ndarray
+    features: np.ndarray
+
+
+def candidate_features(
+    question: AnalyzedQuestion,
+    hits: Sequence[Hit],
+    prepared: Sequence[PreparedPassage],
+    lexicon: Lexicon,
+    kinds: Kinds,
+) -> Candidates:
+    """Return the candidates in the most promising sentences of ``hits`` with their features.
+
+    The scores of the hits are not looked at, only their order: retrievers differ in what their scores mean.
+    """
+    board = _Board(question, hits, prepared, lexicon)
+    kept = board.kept_spans()
+    spans = _Spans.gather(board, prepared, kept)
+    groups = (
+        board.of_question(question),
+        board.of_hit(question, hits, spans),
+        board.of_sentence(spans),
+        board.of_terms(question, spans),
+        board.of_head(question, spans),
+        _of_kind(question, board, prepared, spans, kinds),
+        _of_bigrams(question, board, prepared, spans),
+        _of_mentions(question, board, spans),
+    )
+    columns = {name: column for group in groups for name, column in group.items()}
+    static = np.concatenate([p.static for p in prepared])[kept]
+    asked = np.empty((len(kept), len(QUESTION_NAMES)), dtype=np.float32)
+    for at, name in enumerate(QUESTION_NAMES):
+        asked[:, at] = columns[name]
+    span = kept - board.span_base[spans.hit]
+    return Candidates(spans.hit, span, np.concatenate([static, asked], axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """The kept spans: places in all hits laid end to end, (C,) each; ``surfaces`` without spaces."""
+
+    kept: np.ndarray
+    hit: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    sentence: np.ndarray
+    surfaces: list[str]
+
+    @classmethod
+    def gather(cls, board: _Board, prepared: Sequence[PreparedPassage], kept: np.ndarray) -> _Spans:
+        def flat(name: str, base: np.ndarray) -> np.ndarray:
+            parts = [getattr(p.view, name) + offset for p, offset in zip(prepared, base, strict=False)]
+            return np.asarray(np.concatenate(parts)[kept])
+
+        surfaces = [surface for p in prepared for surface in p.view.surfaces]
+        return cls(
+            kept=kept,
+            hit=np.searchsorted(board.span_base, kept, side="right") - 1,
+            first=flat("first", board.morpheme_base),
+            last=flat("last", board.morpheme_base),
+            start=flat("start", board.char_base),
+            end=flat("end", board.char_base),
+            sentence=flat("sentence", board.sentence_base),
+            surfaces=[surfaces[i] for i in kept.tolist()],
+        )
+
+
+class _Board:
+    """All hits laid end to end (M morphemes, S sentences), with where each of T terms of the question stands."""
+
+    def __init__(
+        self, question: AnalyzedQuestion, hits: Sequence[Hit], prepared: Sequence[PreparedPassage], lexicon: Lexicon
+    ) -> None:
+        views = [p.view for p in prepared]
+        self.morpheme_base = np.cumsum([0, *(len(v.tags) for v in views)])
+        self.sentence_base = np.cumsum([0, *(len(v.sentence_bounds) for v in views)])
+        self.span_base = np.cumsum([0, *(len(v.first) for v in views)])
+        self.char_base = np.cumsum([0, *(len(v.passage.text) + 1 for v in views)])
+        self.forms = [form for v in views for form in v.forms]
+        self.sentence_of_span = np.concatenate(
+            [v.sentence + b for v, b in zip(views, self.sentence_base, strict=False)]
+        )
+        self.bounds = np.concatenate([v.sentence_bounds + b for v, b in zip(views, self.morpheme_base, strict=False)])
+        self.hit_of_sentence = np.repeat(np.arange(len(views)), np.diff(self.sentence_base))
+        self.weights = np.array([lexicon.idf(t) for t in question.terms] or [1.0])
+        self.total = max(float(self.weights.sum()), 1e-9)
+        self.match = self._matches(question, views)
+        self._cover(question, views)
+
+    def _matches(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> np.ndarray:
+        """Return which morpheme is which term, bool of shape (T, M)."""
+        index = {term: i for i, term in enumerate(question.terms)}
+        match = np.zeros((len(self.weights), self.morpheme_base[-1]), dtype=bool)
+        for position, key in enumerate(key for view in views for key in view.keys):
+            if key in index:
+                match[index[key], position] = True
+        return match
+
+    def _share(self, found: np.ndarray) -> np.ndarray:
+        """Return how much of the question's rarity is found, (n,) from bool (T, n)."""
+        return np.asarray(self.weights @ found / self.total)
+
+    def _cover(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> None:
+        """Find what share of the question's rarity each sentence, its neighbours, its passage and title hold."""
+        inside = np.pad(np.cumsum(self.match, axis=1), ((0, 0), (1, 0)))
+        here = inside[:, self.bounds[:, 1]] > inside[:, self.bounds[:, 0]]
+        padded = np.pad(here, ((0, 0), (1, 1)))
+        before, after = padded[:, :-2].copy(), padded[:, 2:].copy()
+        before[:, self.sentence_base[:-1]] = False
+        after[:, self.sentence_base[1:] - 1] = False
+        in_passage = inside[:, self.morpheme_base[1:]] > inside[:, self.morpheme_base[:-1]]
+        titles = [v.passage.title.lower() for v in views]
+        terms = [term.rstrip("~") for term in question.terms] or ["\0"]
+        in_title = np.array([[term in title for title in titles] for term in terms])
+        titled = in_title[:, self.hit_of_sentence]
+        self.covered, self.covered_around = self._share(here), self._share(here | before | after | titled)
+        self.covered_before, self.covered_after = self._share(before), self._share(after)
+        self.covered_passage, self.covered_title = self._share(in_passage | in_title), self._share(in_title)
+        self.missing = (self.weights[:, None] * ~(here | titled)).max(axis=0)
+        by_hit = 0.4 * self.covered_passage - 0.02 * np.arange(len(views))
+        self.promise = self.covered + 0.6 * self.covered_around + by_hit[self.hit_of_sentence]
+
+    def kept_spans(self) -> np.ndarray:
+        """Return which spans, of all hits laid end to end, stand in the most promising sentences: (C,)."""
+        kept = np.zeros(len(self.promise), dtype=bool)
+        kept[np.argsort(-self.promise, kind="stable")[:MAX_SENTENCES]] = True
+        return np.nonzero(kept[self.sentence_of_span])[0]
+
+    def of_question(self, question: AnalyzedQuestion) -> dict[str, float]:
+        """Tell what is asked, the same for all spans."""
+        return {
+            "ask": question.ask,
+            "kind": question.kind,
+            "has_unit": UNITS.get(question.unit, 9 if question.unit else 0),
+            "n_terms": len(question.terms),
+            "idf_terms": self.total,
+            "particle_asked": FOLLOWING.get(question.particle, 0),
+            "date_asked": _DATE_ASKED.get(
+                question.unit or question.head, _ANY_DATE if question.ask == ASKS["when"] else 0
+            ),
+        }
+
+    def of_hit(self, question: AnalyzedQuestion, hits: Sequence[Hit], spans: _Spans) -> dict[str, np.ndarray]:
+        """Tell how well each span's passage fits the question."""
+        asked = _asked_bigrams(question.text)
+        found = [np.isin(asked, _bigrams(h.passage.title + "\n" + h.passage.text)).sum() for h in hits]
+        inside = np.pad(np.cumsum(self.match, axis=1), ((0, 0), (1, 0)))
+        counts = inside[:, self.morpheme_base[1:]] - inside[:, self.morpheme_base[:-1]]
+        lengths = np.diff(self.morpheme_base)
+        # BM25's saturation with k1 = 1 and b = 1/2 (Robertson & Zaragoza 2009, section 3.4).
+        weight = self._share(counts / (counts + 0.5 + 0.5 * lengths / lengths.mean()))
+        compact = question.text.replace(" ", "")
+        titles = [h.passage.title.partition(" (")[0].replace(" ", "") for h in hits]
+        return {
+            "hit_rank": spans.hit,
+            "passage_weight": (weight - weight.max())[spans.hit],
+            "bigrams_covered": np.array(found)[spans.hit] / max(len(asked), 1),
+            "title_covered": self.covered_title[spans.hit],
+            "title_in_question": np.array([bool(t) and t in compact for t in titles])[spans.hit],
+            "passage_covered": self.covered_passage[spans.hit],
+        }
+
+    def of_sentence(self, spans: _Spans) -> dict[str, np.ndarray]:
+        """Tell how well each span's sentence fits the question."""
+        ranks = np.argsort(np.argsort(-self.promise, kind="stable"), kind="stable")
+        best = np.maximum.reduceat(self.covered, self.sentence_base[:-1])
+        return {
+            "sentence_covered": self.covered[spans.sentence],
+            "neighbours_covered": self.covered_around[spans.sentence],
+            "before_covered": self.covered_before[spans.sentence],
+            "after_covered": self.covered_after[spans.sentence],
+            "sentence_share": (self.covered / max(float(self.covered.max()), 1e-9))[spans.sentence],
+            "sentence_rank": ranks[spans.sentence],
+            "sentence_gap": best[spans.hit] - self.covered[spans.sentence],
+            "missing": self.missing[spans.sentence],
+            "promise": self.promise[spans.sentence] - self.promise.max(),
+        }
+
+    def of_terms(self, question: AnalyzedQuestion, spans: _Spans) -> dict[str, np.ndarray]:
+        """Tell how near each span is to the question's terms, and how much of them it holds itself."""
+        left, right = self.distances(self.match, spans)
+        nearest = np.minimum(left, right)
+        inside = np.pad(np.cumsum(self.match, axis=1), ((0, 0), (1, 0)))
+        held = inside[:, spans.last + 1] > inside[:, spans.first]
+        any_match = np.concatenate([[0], np.cumsum(self.match.any(axis=0))])
+        order = np.argsort(-self.weights, kind="stable")
+        verb = question.terms.index(question.verb) if question.verb in question.terms else -1
+        none = np.full(len(spans.first), _FAR)
+        near = {f"near_{d}": self._share((nearest <= d) & ~held) for d in (3, 6, 12)}
+        return near | {
+            "inside_covered": self._share(held),
+            "inside_share": (any_match[spans.last + 1] - any_match[spans.first]) / (spans.last - spans.first + 1),
+            "proximity": self._share(~held / (1.0 + nearest / 3.0)),
+            "left_distance": left.min(axis=0),
+            "right_distance": right.min(axis=0),
+            "top_distance": nearest[order[0]],
+            "second_distance": nearest[order[1]] if len(order) > 1 else none,
+            "verb_distance": nearest[verb] if verb >= 0 else none,
+            "verb_right": right[verb] if verb >= 0 else none,
+        }
+
+    def distances(self, match: np.ndarray, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
+        """Return morphemes back and on to the nearest match in the sentence, (T, C) each, at most _FAR."""
+        n = match.shape[1]
+        previous = np.maximum.accumulate(np.where(match, np.arange(n), -1), axis=1)
+        following = np.minimum.accumulate(np.where(match, np.arange(n), n)[:, ::-1], axis=1)[:, ::-1]
+        previous = np.pad(previous, ((0, 0), (1, 0)), constant_values=-1)[:, spans.first]
+        following = np.pad(following, ((0, 0), (0, 1)), constant_values=n)[:, spans.last + 1]
+        left = np.where(previous >= self.bounds[spans.sentence, 0], spans.first - previous, _FAR)
+        right = np.where(following < self.bounds[spans.sentence, 1], following - spans.last, _FAR)
+        return np.minimum(left, _FAR), np.minimum(right, _FAR)
+
+    def of_head(self, question: AnalyzedQuestion, spans: _Spans) -> dict[str, np.ndarray]:
+        """Tell where the noun that names the answer's kind, and the unit counted, stand to each span."""
+        head, unit = question.head, question.unit
+        forms = [form.lower() for form in self.forms]
+        is_head = np.array([f == head or (len(f) > 1 and head.endswith(f)) for f in forms]) & bool(head)
+        left, right = self.distances(is_head[None], spans)
+        heads = np.concatenate([[0], np.cumsum(is_head)])
+        units = np.concatenate([[0], np.cumsum([form == unit for form in forms])])
+        return {
+            "head_ends": is_head[spans.last],
+            "head_distance": np.minimum(left, right)[0],
+            "head_in_sentence": heads[self.bounds[spans.sentence, 1]] > heads[self.bounds[spans.sentence, 0]],
+            "unit_inside": units[spans.last + 1] > units[spans.first],
+        }
+
+
+def _of_kind(
+    question: AnalyzedQuestion, board: _Board, prepared: Sequence[PreparedPassage], spans: _Spans, kinds: Kinds
+) -> dict[str, np.ndarray]:
+    """Tell how well each span, as a name, and the nouns at its end and beside it, as kinds, fit the kind asked for."""
+    units = np.concatenate([p.static[:, STATIC_NAMES.index("unit_kind")] for p in prepared])[spans.kept]
+    noun = question.head or {ASKS["who"]: "누구", ASKS["where"]: "어디"}.get(question.ask, "")
+    vector = kinds.kind_vector(noun) if noun else None
+    if vector is None:
+        scores, likeness = np.zeros(len(spans.kept)), np.zeros(len(board.forms) + 2)
+    else:
+        scores = np.concatenate([p.names for p in prepared])[spans.kept] @ vector
+        likeness = np.concatenate([[0.0], kinds.likeness(vector, board.forms), [0.0]])
+    return {
+        "kind_score": scores,
+        "kind_known": np.full(len(scores), vector is not None),
+        "kind_of_last": likeness[spans.last + 1],
+        "kind_of_before": likeness[spans.first],
+        "kind_of_after": likeness[spans.last + 2],
+        "unit_same": units == UNITS.get(question.unit, -1),
+    }
+
+
+def _bigrams(text: str) -> np.ndarray:
+    """Return a number for each two neighbouring characters, (n - 1,); 0 where one is a space or a mark."""
+    lowered = text.lower() if len(text.lower()) == len(text) else text
+    codes = np.frombuffer(lowered.encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
+    marks = (codes <= ord(".")) | (codes == ord("?"))
+    return np.where(marks[:-1] | marks[1:], 0, (codes[:-1] << 21) | codes[1:])
+
+
+def _asked_bigrams(text: str) -> np.ndarray:
+    asked = np.unique(_bigrams(text))
+    return asked[asked > 0]
+
+
+def _of_bigrams(
+    question: AnalyzedQuestion, board: _Board, prepared: Sequence[PreparedPassage], spans: _Spans
+) -> dict[str, np.ndarray]:
+    """Count the question's character bigrams in, around and about each span: they see through cut-up words."""
+    text = "\n".join(p.view.passage.text for p in prepared) + "\n "
+    total = np.concatenate([[0], np.cumsum(np.isin(_bigrams(text), _asked_bigrams(question.text)))])
+    starts = [p.view.starts + offset for p, offset in zip(prepared, board.char_base, strict=False)]
+    character = np.concatenate([*starts, [len(total) - 1]])
+    sentence_start = character[board.bounds[:, 0]][spans.sentence]
+    sentence_end = character[np.maximum(board.bounds[:, 1] - 1, 0)][spans.sentence]
+
+    def count(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        return np.asarray(total[np.clip(end, 0, len(total) - 1)] - total[np.clip(start, 0, len(total) - 1)])
+
+    return {
+        "bigrams_in_sentence": count(sentence_start, sentence_end),
+        "bigrams_left": count(np.maximum(spans.start - 20, sentence_start), spans.start - 1),
+        "bigrams_right": count(spans.end, np.minimum(spans.end + 20, sentence_end)),
+        "bigrams_inside": count(spans.start, spans.end - 1) / np.maximum(spans.end - spans.start - 1, 1),
+    }
+
+
+def _of_mentions(question: AnalyzedQuestion, board: _Board, spans: _Spans) -> dict[str, np.ndarray]:
+    """Count where else the same text stands, and whether the question says it itself."""
+    names, which, counts = np.unique(np.array(spans.surfaces), return_inverse=True, return_counts=True)
+    promise = board.promise[spans.sentence]
+    best = np.full(len(names), -np.inf)
+    np.maximum.at(best, which, promise)
+    pairs = np.unique(which * len(board.span_base) + spans.hit)
+    hits = np.bincount(pairs // len(board.span_base), minlength=len(names))
+    compact = question.text.replace(" ", "").lower()
+    said = np.array([name.lower() in compact for name in names.tolist()])
+    return {
+        "n_mentions": counts[which],
+        "n_hits": hits[which],
+        "better_elsewhere": best[which] - promise,
+        "surface_in_question": said[which],
+    }
