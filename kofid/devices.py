@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from kofid.errors import ResourceError
@@ -36,8 +35,3 @@ def seed_everything(seed: int) -> None:
     from transformers import set_seed
 
     set_seed(seed)
-
-
-def offline() -> bool:
-    """Tell whether Hugging Face hubs must not be asked."""
-    return os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")

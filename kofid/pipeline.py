@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,17 +87,20 @@ class Pipeline:
 def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Reader:
     """Open a bundled reader by name, one that kofid trained, or any Hugging Face T5 checkpoint."""
     path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
+    settings: dict[str, Any] = {}
     if is_artifact(path) or path.exists() and not (path / "config.json").is_file():
         artifact = open_artifact(path, "reader")
         if artifact.settings.get("reader") == "span":
             from kofid.reader.span import SpanReader
 
             return SpanReader.load(artifact.directory)
-        name = str(artifact.directory)
+        name, settings = str(artifact.directory), artifact.settings
     from kofid.devices import choose_device
     from kofid.reader.fid import FiDReader
+    from kofid.reader.inputs import PASSAGE_TOKENS
 
-    return FiDReader.load(name, device=choose_device(device), n_context=n_context)
+    max_tokens = settings.get("max_tokens", PASSAGE_TOKENS)
+    return FiDReader.load(name, device=choose_device(device), n_context=n_context, max_tokens=max_tokens)
 
 
 def open_encoder(name: str, device: str = "auto") -> tuple[DenseEncoder, str, str]:

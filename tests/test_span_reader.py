@@ -12,8 +12,16 @@ import pytest
 
 from kofid.errors import IncompatibleArtifactError
 from kofid.morphology import analyze, analyze_many
-from kofid.reader.span import MAX_ANSWERS, Calibration, PassageCache, SpanReader, Words, distinct_answers, find_candidates
-from kofid.reader.span_board import NAMES
+from kofid.reader.span import (
+    MAX_ANSWERS,
+    Calibration,
+    PassageCache,
+    SpanReader,
+    Words,
+    distinct_answers,
+    find_candidates,
+)
+from kofid.reader.span_candidates import NAMES
 from kofid.reader.span_kinds import BUCKETS, Kinds
 from kofid.reader.span_lexicon import Lexicon, count_lexicon
 from kofid.reader.span_passage import analyze_passage

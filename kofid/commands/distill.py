@@ -22,6 +22,7 @@ from kofid.commands.options import (
     NContext,
     Output,
     Resume,
+    SaveSteps,
     Seed,
 )
 from kofid.errors import UsageError
@@ -59,6 +60,7 @@ def run(
     max_steps: MaxSteps = -1,
     batch_size: BatchSize = 8,
     learning_rate: LearningRate = 1e-4,
+    save_steps: SaveSteps = 500,
     seed: Seed = 1,
     bf16: Bf16 = False,
     resume: Resume = False,
@@ -102,6 +104,7 @@ def run(
         max_steps=max_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        save_steps=save_steps,
         seed=seed,
         bf16=bf16,
         device=device,

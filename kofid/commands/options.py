@@ -44,6 +44,7 @@ MaxSteps = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help=say("한 걸음에 배우는 질문 수", "Questions a step"))]
 LearningRate = Annotated[float, typer.Option("--lr", min=0.0, help=say("학습률", "Learning rate"))]
+SaveSteps = Annotated[int, typer.Option(min=1, help=say("검사점을 남기는 간격(걸음)", "Steps between checkpoints"))]
 Seed = Annotated[int, typer.Option(help=say("난수 씨앗", "Random seed"))]
 Bf16 = Annotated[bool, typer.Option("--bf16", help=say("bfloat16으로 계산", "Compute in bfloat16"))]
 NContext = Annotated[

@@ -22,6 +22,7 @@ from kofid.commands.options import (
     NContext,
     Output,
     Resume,
+    SaveSteps,
     Seed,
 )
 from kofid.errors import UsageError
@@ -63,6 +64,7 @@ def run(
     batch_size: BatchSize = 8,
     accumulate: Annotated[int, typer.Option(min=1, help=say("기울기를 모을 배치 수", "Batches to accumulate"))] = 1,
     learning_rate: LearningRate = 1e-4,
+    save_steps: SaveSteps = 500,
     seed: Seed = 1,
     bf16: Bf16 = False,
     half: Annotated[bool, typer.Option("--half", help=say("무게를 16비트로 저장", "Save weights in 16 bits"))] = False,
@@ -92,6 +94,7 @@ def run(
             batch_size=batch_size,
             accumulate=accumulate,
             learning_rate=learning_rate,
+            save_steps=save_steps,
             seed=seed,
             bf16=bf16,
             device=device,

@@ -21,6 +21,7 @@ from kofid.commands.options import (
     MaxSteps,
     Output,
     Resume,
+    SaveSteps,
     Seed,
 )
 from kofid.language import say
@@ -54,6 +55,7 @@ def run(
     max_steps: MaxSteps = -1,
     batch_size: BatchSize = 32,
     learning_rate: LearningRate = 2e-4,
+    save_steps: SaveSteps = 500,
     seed: Seed = 1,
     bf16: Bf16 = False,
     resume: Resume = False,
@@ -86,6 +88,7 @@ def run(
         max_steps=max_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        save_steps=save_steps,
         seed=seed,
         bf16=bf16,
         device=device,

@@ -39,7 +39,14 @@ class FiDReader:
         self.num_beams = num_beams
 
     @classmethod
-    def load(cls, directory: str, *, device: torch.device | None = None, n_context: int = 10) -> FiDReader:
+    def load(
+        cls,
+        directory: str,
+        *,
+        device: torch.device | None = None,
+        n_context: int = 10,
+        max_tokens: int = PASSAGE_TOKENS,
+    ) -> FiDReader:
         """Open a FiDT5 or any T5 checkpoint (safetensors only, no code of the model's own)."""
         from transformers import AutoTokenizer
 
@@ -55,7 +62,7 @@ class FiDReader:
                     f"reader '{directory}' cannot be opened: {error}",
                 )
             ) from error
-        return cls(model.float().to(device or "cpu"), tokenizer, n_context=n_context)
+        return cls(model.float().to(device or "cpu"), tokenizer, n_context=n_context, max_tokens=max_tokens)
 
     def save(self, directory: Path) -> None:
         """Write model (safetensors) and tokenizer."""

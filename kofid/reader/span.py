@@ -16,7 +16,7 @@ import numpy as np
 
 from kofid.errors import IncompatibleArtifactError, ResourceError
 from kofid.morphology import analyze, analyze_many
-from kofid.reader.span_board import NAMES, Candidates, candidate_features
+from kofid.reader.span_candidates import NAMES, Candidates, candidate_features
 from kofid.reader.span_features import PreparedPassage, prepare_passage
 from kofid.reader.span_kinds import Kinds
 from kofid.reader.span_lexicon import Lexicon
@@ -61,7 +61,7 @@ class Calibration:
     def confidence(self, scores: np.ndarray) -> np.ndarray:
         """Return the confidences, (n,), of one question's distinct answers by their scores (n,)."""
         logits = self.intercept + np.stack(calibration_inputs(scores), axis=1) @ np.array([self.score, self.share])
-        return 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))))
 
 
 def calibration_inputs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What the trees see of a candidate span in the light of a question."""
+"""Where the terms of a question stand in all its hits laid end to end, and what follows for a span from that."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kofid.reader.span_features import FOLLOWING, STATIC_NAMES, UNITS, PreparedPassage
-from kofid.reader.span_kinds import Kinds
+from kofid.reader.span_features import FOLLOWING, UNITS, PreparedPassage
 from kofid.reader.span_lexicon import Lexicon
 from kofid.reader.span_passage import AnalyzedPassage
 from kofid.reader.span_question import ASKS, AnalyzedQuestion
@@ -24,109 +23,23 @@ _DATE_ASKED = {
 }
 _ANY_DATE = 5
 
-QUESTION_NAMES = tuple(
-    [
-        "ask",
-        "kind",
-        "has_unit",
-        "n_terms",
-        "idf_terms",
-        "particle_asked",
-        "date_asked",
-        "hit_rank",
-        "passage_weight",
-        "bigrams_covered",
-        "title_covered",
-        "title_in_question",
-        "passage_covered",
-        "sentence_covered",
-        "neighbours_covered",
-        "before_covered",
-        "after_covered",
-        "sentence_share",
-        "sentence_rank",
-        "sentence_gap",
-        "missing",
-        "promise",
-        "inside_covered",
-        "inside_share",
-        "near_3",
-        "near_6",
-        "near_12",
-        "proximity",
-        "left_distance",
-        "right_distance",
-        "top_distance",
-        "second_distance",
-        "verb_distance",
-        "verb_right",
-        "head_ends",
-        "head_distance",
-        "head_in_sentence",
-        "unit_inside",
-        "unit_same",
-        "kind_score",
-        "kind_known",
-        "kind_of_last",
-        "kind_of_before",
-        "kind_of_after",
-        "bigrams_in_sentence",
-        "bigrams_left",
-        "bigrams_right",
-        "bigrams_inside",
-        "n_hits",
-        "n_mentions",
-        "better_elsewhere",
-        "surface_in_question",
-    ]
-)
-NAMES = (*STATIC_NAMES, *QUESTION_NAMES)
+
+def bigrams(text: str) -> np.ndarray:
+    """Return a number for each two neighbouring characters, (n - 1,); 0 where one is a space or a mark."""
+    lowered = text.lower() if len(text.lower()) == len(text) else text
+    codes = np.frombuffer(lowered.encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
+    marks = (codes <= ord(".")) | (codes == ord("?"))
+    return np.where(marks[:-1] | marks[1:], 0, (codes[:-1] << 21) | codes[1:])
+
+
+def asked_bigrams(text: str) -> np.ndarray:
+    """Return the distinct bigrams of a question, (n,) sorted."""
+    asked = np.unique(bigrams(text))
+    return asked[asked > 0]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
-    """The C candidates kept for a question: which hit, which of its spans, and features (C, F) float32."""
-
-    hit: np.ndarray
-    span: np.ndarray
-    features: np.ndarray
-
-
-def candidate_features(
-    question: AnalyzedQuestion,
-    hits: Sequence[Hit],
-    prepared: Sequence[PreparedPassage],
-    lexicon: Lexicon,
-    kinds: Kinds,
-) -> Candidates:
-    """Return the candidates in the most promising sentences of ``hits`` with their features.
-
-    The scores of the hits are not looked at, only their order: retrievers differ in what their scores mean.
-    """
-    board = _Board(question, hits, prepared, lexicon)
-    kept = board.kept_spans()
-    spans = _Spans.gather(board, prepared, kept)
-    groups = (
-        board.of_question(question),
-        board.of_hit(question, hits, spans),
-        board.of_sentence(spans),
-        board.of_terms(question, spans),
-        board.of_head(question, spans),
-        _of_kind(question, board, prepared, spans, kinds),
-        _of_bigrams(question, board, prepared, spans),
-        _of_mentions(question, board, spans),
-    )
-    columns = {name: column for group in groups for name, column in group.items()}
-    static = np.concatenate([p.static for p in prepared])[kept]
-    asked = np.empty((len(kept), len(QUESTION_NAMES)), dtype=np.float32)
-    for at, name in enumerate(QUESTION_NAMES):
-        asked[:, at] = columns[name]
-    span = kept - board.span_base[spans.hit]
-    return Candidates(spans.hit, span, np.concatenate([static, asked], axis=1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Spans:
+class Spans:
     """The kept spans: places in all hits laid end to end, (C,) each; ``surfaces`` without spaces."""
 
     kept: np.ndarray
@@ -139,7 +52,9 @@ class _Spans:
     surfaces: list[str]
 
     @classmethod
-    def gather(cls, board: _Board, prepared: Sequence[PreparedPassage], kept: np.ndarray) -> _Spans:
+    def gather(cls, board: Board, prepared: Sequence[PreparedPassage], kept: np.ndarray) -> Spans:
+        """Return the spans numbered ``kept`` of all hits laid end to end."""
+
         def flat(name: str, base: np.ndarray) -> np.ndarray:
             parts = [getattr(p.view, name) + offset for p, offset in zip(prepared, base, strict=False)]
             return np.asarray(np.concatenate(parts)[kept])
@@ -157,7 +72,7 @@ class _Spans:
         )
 
 
-class _Board:
+class Board:
     """All hits laid end to end (M morphemes, S sentences), with where each of T terms of the question stands."""
 
     def __init__(
@@ -232,10 +147,10 @@ class _Board:
             ),
         }
 
-    def of_hit(self, question: AnalyzedQuestion, hits: Sequence[Hit], spans: _Spans) -> dict[str, np.ndarray]:
+    def of_hit(self, question: AnalyzedQuestion, hits: Sequence[Hit], spans: Spans) -> dict[str, np.ndarray]:
         """Tell how well each span's passage fits the question."""
-        asked = _asked_bigrams(question.text)
-        found = [np.isin(asked, _bigrams(h.passage.title + "\n" + h.passage.text)).sum() for h in hits]
+        asked = asked_bigrams(question.text)
+        found = [np.isin(asked, bigrams(h.passage.title + "\n" + h.passage.text)).sum() for h in hits]
         inside = np.pad(np.cumsum(self.match, axis=1), ((0, 0), (1, 0)))
         counts = inside[:, self.morpheme_base[1:]] - inside[:, self.morpheme_base[:-1]]
         lengths = np.diff(self.morpheme_base)
@@ -252,7 +167,7 @@ class _Board:
             "passage_covered": self.covered_passage[spans.hit],
         }
 
-    def of_sentence(self, spans: _Spans) -> dict[str, np.ndarray]:
+    def of_sentence(self, spans: Spans) -> dict[str, np.ndarray]:
         """Tell how well each span's sentence fits the question."""
         ranks = np.argsort(np.argsort(-self.promise, kind="stable"), kind="stable")
         best = np.maximum.reduceat(self.covered, self.sentence_base[:-1])
@@ -268,7 +183,7 @@ class _Board:
             "promise": self.promise[spans.sentence] - self.promise.max(),
         }
 
-    def of_terms(self, question: AnalyzedQuestion, spans: _Spans) -> dict[str, np.ndarray]:
+    def of_terms(self, question: AnalyzedQuestion, spans: Spans) -> dict[str, np.ndarray]:
         """Tell how near each span is to the question's terms, and how much of them it holds itself."""
         left, right = self.distances(self.match, spans)
         nearest = np.minimum(left, right)
@@ -291,7 +206,7 @@ class _Board:
             "verb_right": right[verb] if verb >= 0 else none,
         }
 
-    def distances(self, match: np.ndarray, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
+    def distances(self, match: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
         """Return morphemes back and on to the nearest match in the sentence, (T, C) each, at most _FAR."""
         n = match.shape[1]
         previous = np.maximum.accumulate(np.where(match, np.arange(n), -1), axis=1)
@@ -302,7 +217,7 @@ class _Board:
         right = np.where(following < self.bounds[spans.sentence, 1], following - spans.last, _FAR)
         return np.minimum(left, _FAR), np.minimum(right, _FAR)
 
-    def of_head(self, question: AnalyzedQuestion, spans: _Spans) -> dict[str, np.ndarray]:
+    def of_head(self, question: AnalyzedQuestion, spans: Spans) -> dict[str, np.ndarray]:
         """Tell where the noun that names the answer's kind, and the unit counted, stand to each span."""
         head, unit = question.head, question.unit
         forms = [form.lower() for form in self.forms]
@@ -316,78 +231,3 @@ class _Board:
             "head_in_sentence": heads[self.bounds[spans.sentence, 1]] > heads[self.bounds[spans.sentence, 0]],
             "unit_inside": units[spans.last + 1] > units[spans.first],
         }
-
-
-def _of_kind(
-    question: AnalyzedQuestion, board: _Board, prepared: Sequence[PreparedPassage], spans: _Spans, kinds: Kinds
-) -> dict[str, np.ndarray]:
-    """Tell how well each span, as a name, and the nouns at its end and beside it, as kinds, fit the kind asked for."""
-    units = np.concatenate([p.static[:, STATIC_NAMES.index("unit_kind")] for p in prepared])[spans.kept]
-    noun = question.head or {ASKS["who"]: "누구", ASKS["where"]: "어디"}.get(question.ask, "")
-    vector = kinds.kind_vector(noun) if noun else None
-    if vector is None:
-        scores, likeness = np.zeros(len(spans.kept)), np.zeros(len(board.forms) + 2)
-    else:
-        scores = np.concatenate([p.names for p in prepared])[spans.kept] @ vector
-        likeness = np.concatenate([[0.0], kinds.likeness(vector, board.forms), [0.0]])
-    return {
-        "kind_score": scores,
-        "kind_known": np.full(len(scores), vector is not None),
-        "kind_of_last": likeness[spans.last + 1],
-        "kind_of_before": likeness[spans.first],
-        "kind_of_after": likeness[spans.last + 2],
-        "unit_same": units == UNITS.get(question.unit, -1),
-    }
-
-
-def _bigrams(text: str) -> np.ndarray:
-    """Return a number for each two neighbouring characters, (n - 1,); 0 where one is a space or a mark."""
-    lowered = text.lower() if len(text.lower()) == len(text) else text
-    codes = np.frombuffer(lowered.encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
-    marks = (codes <= ord(".")) | (codes == ord("?"))
-    return np.where(marks[:-1] | marks[1:], 0, (codes[:-1] << 21) | codes[1:])
-
-
-def _asked_bigrams(text: str) -> np.ndarray:
-    asked = np.unique(_bigrams(text))
-    return asked[asked > 0]
-
-
-def _of_bigrams(
-    question: AnalyzedQuestion, board: _Board, prepared: Sequence[PreparedPassage], spans: _Spans
-) -> dict[str, np.ndarray]:
-    """Count the question's character bigrams in, around and about each span: they see through cut-up words."""
-    text = "\n".join(p.view.passage.text for p in prepared) + "\n "
-    total = np.concatenate([[0], np.cumsum(np.isin(_bigrams(text), _asked_bigrams(question.text)))])
-    starts = [p.view.starts + offset for p, offset in zip(prepared, board.char_base, strict=False)]
-    character = np.concatenate([*starts, [len(total) - 1]])
-    sentence_start = character[board.bounds[:, 0]][spans.sentence]
-    sentence_end = character[np.maximum(board.bounds[:, 1] - 1, 0)][spans.sentence]
-
-    def count(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        return np.asarray(total[np.clip(end, 0, len(total) - 1)] - total[np.clip(start, 0, len(total) - 1)])
-
-    return {
-        "bigrams_in_sentence": count(sentence_start, sentence_end),
-        "bigrams_left": count(np.maximum(spans.start - 20, sentence_start), spans.start - 1),
-        "bigrams_right": count(spans.end, np.minimum(spans.end + 20, sentence_end)),
-        "bigrams_inside": count(spans.start, spans.end - 1) / np.maximum(spans.end - spans.start - 1, 1),
-    }
-
-
-def _of_mentions(question: AnalyzedQuestion, board: _Board, spans: _Spans) -> dict[str, np.ndarray]:
-    """Count where else the same text stands, and whether the question says it itself."""
-    names, which, counts = np.unique(np.array(spans.surfaces), return_inverse=True, return_counts=True)
-    promise = board.promise[spans.sentence]
-    best = np.full(len(names), -np.inf)
-    np.maximum.at(best, which, promise)
-    pairs = np.unique(which * len(board.span_base) + spans.hit)
-    hits = np.bincount(pairs // len(board.span_base), minlength=len(names))
-    compact = question.text.replace(" ", "").lower()
-    said = np.array([name.lower() in compact for name in names.tolist()])
-    return {
-        "n_mentions": counts[which],
-        "n_hits": hits[which],
-        "better_elsewhere": best[which] - promise,
-        "surface_in_question": said[which],
-    }

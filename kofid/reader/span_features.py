@@ -31,45 +31,13 @@ UNITS = {unit: code for code, units in enumerate(_UNITS, start=1) for unit in un
 _DATE = re.compile(r"(?P<y>(?:기원전\s*|서기\s*)?\d{1,4}\s*년)?\s*(?P<m>\d{1,2}\s*월)?\s*(?P<d>\d{1,2}\s*일)?$")
 _MARKS = frozenset(TAG[t] for t in ["SP", "SO", "SW", "SSO", "SSC"])
 
-_LONE_NAMES = tuple(
-    [
-        "n_morphemes",
-        "n_chars",
-        "n_words",
-        "first_tag",
-        "last_tag",
-        "before_tag",
-        "after_tag",
-        "following",
-        "has_digit",
-        "date_form",
-        "unit_kind",
-        "starts_word",
-        "noun_before",
-        "noun_after",
-        "open_before",
-        "quoted",
-        "bracket_after",
-        "n_particles",
-        "n_predicates",
-        "n_nouns",
-        "n_marks",
-        "has_hanja",
-        "genitive_inside",
-        "adnominal_inside",
-        "in_title",
-        "sentence_index",
-        "sentence_left",
-        "sentence_length",
-        "idf_first",
-        "idf_last",
-        "idf_max",
-        "idf_sum",
-        "list_near",
-        "in_bracket",
-        "n_names",
-    ]
-)
+_LONE_NAMES = (
+    "n_morphemes", "n_chars", "n_words", "first_tag", "last_tag", "before_tag", "after_tag", "following", "has_digit",
+    "date_form", "unit_kind", "starts_word", "noun_before", "noun_after", "open_before", "quoted", "bracket_after",
+    "n_particles", "n_predicates", "n_nouns", "n_marks", "has_hanja", "genitive_inside", "adnominal_inside",
+    "in_title", "sentence_index", "sentence_left", "sentence_length", "idf_first", "idf_last", "idf_max", "idf_sum",
+    "list_near", "in_bracket", "n_names",
+)  # fmt: skip
 STATIC_NAMES = (*_LONE_NAMES, *(f"group_{name}" for name in GROUPS))
 
 

@@ -107,7 +107,7 @@ class Kinds:
             self.buckets[(chars[last] * _C + 7) % BUCKETS] + 0.5 * self.buckets[(chars[first] * _B + 13) % BUCKETS]
         )
         vectors += self.buckets[((previous * _A) ^ (chars[last] * _C)) % BUCKETS] * (last > first)[:, None]
-        return vectors + self._own(surfaces)
+        return np.asarray(vectors + self._own(surfaces))
 
     def _own(self, surfaces: Sequence[str]) -> np.ndarray:
         if not len(self.names):

@@ -1,4 +1,8 @@
-"""Trains the light span reader: a LambdaRank forest (Burges 2010) over the candidates of each question."""
+"""Trains the light span reader: a LambdaRank forest (Burges 2010) over the candidates of each question.
+
+A question has some 2,000 candidates, nearly all of them easy. So a small forest is fitted to a random sample first,
+and the forest that is kept learns from the wrong candidates which that one likes best.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +26,28 @@ from kofid.reader.span import (
     find_candidates,
     import_lightgbm,
 )
-from kofid.reader.span_board import NAMES
+from kofid.reader.span_candidates import NAMES
 from kofid.reader.span_kinds import Kinds
 from kofid.reader.span_lexicon import count_lexicon
 from kofid.reader.span_passage import term_key
 from kofid.text import character_f1, exact_match, normalize_korquad, robust_match
-from kofid.types import Example
+from kofid.types import Answer, Example
 
 if TYPE_CHECKING:
     import lightgbm
 
-FOLDS = 4
-N_TREES = 300
-N_NEGATIVES = 120
+FOLDS = 3
+N_TREES = 260
+_N_MINER_TREES = 80
+_N_RANDOM = 80
+_N_HARDEST = 130
+_N_EASY = 40
 _SETTINGS: dict[str, Any] = {
     "objective": "lambdarank",
-    "learning_rate": 0.08,
+    "learning_rate": 0.09,
     "num_leaves": 31,
-    "min_data_in_leaf": 40,
-    "feature_fraction": 0.6,
+    "max_bin": 127,
+    "feature_fraction": 0.5,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "lambda_l2": 5.0,
@@ -55,12 +62,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """One question's candidates: features (C, F), texts, which are right and in a gold passage (C,), its fold."""
+    """One question's candidates: features (C, F), texts, which are right and which wrong (C,), its fold.
+
+    A right text in a passage that is not gold is neither: chance may have put it there.
+    """
 
     answers: tuple[str, ...]
     features: np.ndarray
     texts: list[str]
     right: np.ndarray
+    wrong: np.ndarray
     fold: int
 
 
@@ -102,22 +113,25 @@ def _groups(examples: Sequence[Example], words: Words, progress: Progress | None
     for done, example in enumerate(examples, start=1):
         found = find_candidates(example.question.text, example.hits, cache, words)
         if found is not None:
-            candidates, answers = found
-            gold = {normalize_korquad(a) for a in example.question.answers}
-            positive = set(example.question.positive_ids)
-            right = np.array(
-                [
-                    normalize_korquad(a.text) in gold
-                    and (not positive or _is_gold(a.passage.id if a.passage else "", positive))
-                    for a in answers
-                ]
-            )
-            groups.append(
-                _Group(example.question.answers, candidates.features, [a.text for a in answers], right, _fold(example))
-            )
+            groups.append(_group(example, found[0].features, found[1]))
         if progress:
             progress("candidates", done, len(examples))
     return groups
+
+
+def _group(example: Example, features: np.ndarray, answers: Sequence[Answer]) -> _Group:
+    gold = {normalize_korquad(a) for a in example.question.answers}
+    positive = set(example.question.positive_ids)
+    same = np.array([normalize_korquad(a.text) in gold for a in answers])
+    in_gold = np.array([not positive or (a.passage is not None and _is_gold(a.passage.id, positive)) for a in answers])
+    return _Group(
+        answers=example.question.answers,
+        features=features,
+        texts=[a.text for a in answers],
+        right=same & in_gold,
+        wrong=~same,
+        fold=_fold(example),
+    )
 
 
 def _is_gold(passage_id: str, positive: set[str]) -> bool:
@@ -134,24 +148,43 @@ def _fold(example: Example) -> int:
     return zlib.crc32("".join(titles[:1]).encode("utf-8")) % FOLDS
 
 
-def _sample(group: _Group, rng: np.random.Generator) -> np.ndarray:
-    """Return the rows to learn from: all right candidates, and wrong ones, more from promising sentences."""
-    right, wrong = np.nonzero(group.right)[0], np.nonzero(~group.right)[0]
-    if len(wrong) > N_NEGATIVES:
-        weight = 1.0 / (1.0 + group.features[wrong, NAMES.index("sentence_rank")])
-        wrong = rng.choice(wrong, N_NEGATIVES, replace=False, p=weight / weight.sum())
-    return np.concatenate([right, wrong])
-
-
 def _fit(groups: Sequence[_Group], seed: int) -> lightgbm.Booster:
-    lightgbm = import_lightgbm()
+    """Return the forest fitted to the hardest wrong candidates of each question, some easy ones among them."""
+    usable = [g for g in groups if g.right.any() and g.wrong.any()]
     rng = np.random.default_rng(seed)
-    usable = [g for g in groups if g.right.any() and not g.right.all()]
-    rows = [_sample(g, rng) for g in usable]
-    features = np.concatenate([g.features[r] for g, r in zip(usable, rows, strict=True)])
-    labels = np.concatenate([g.right[r] for g, r in zip(usable, rows, strict=True)]).astype(np.int8)
-    settings = {**_SETTINGS, "seed": seed, "min_data_in_leaf": min(40, max(len(labels) // 200, 2))}
-    return lightgbm.train(settings, lightgbm.Dataset(features, labels, group=[len(r) for r in rows]), N_TREES)
+    miner = _grow(usable, [_likely(g, rng) for g in usable], _N_MINER_TREES, 0.15, seed)
+    return _grow(usable, [_hardest(g, miner, rng) for g in usable], N_TREES, _SETTINGS["learning_rate"], seed)
+
+
+def _likely(group: _Group, rng: np.random.Generator) -> np.ndarray:
+    """Return wrong candidates at random, more from promising sentences."""
+    wrong = np.nonzero(group.wrong)[0]
+    weight = 1.0 / (1.0 + group.features[wrong, NAMES.index("sentence_rank")])
+    return np.asarray(rng.choice(wrong, min(_N_RANDOM, len(wrong)), replace=False, p=weight / weight.sum()))
+
+
+def _hardest(group: _Group, miner: lightgbm.Booster, rng: np.random.Generator) -> np.ndarray:
+    """Return the wrong candidates that ``miner`` scores highest, and some of the rest."""
+    wrong = np.nonzero(group.wrong)[0]
+    scores = np.asarray(miner.predict(group.features[wrong], num_threads=1))
+    ordered = wrong[np.argsort(-scores, kind="stable")]
+    rest = ordered[_N_HARDEST:]
+    return np.concatenate([ordered[:_N_HARDEST], rng.choice(rest, min(_N_EASY, len(rest)), replace=False)])
+
+
+def _grow(
+    groups: Sequence[_Group], wrong: Sequence[np.ndarray], n_trees: int, learning_rate: float, seed: int
+) -> lightgbm.Booster:
+    """Return a forest fitted to all right candidates and the ``wrong`` ones given for each question."""
+    engine = import_lightgbm()
+    rows = [np.concatenate([np.nonzero(g.right)[0], w]) for g, w in zip(groups, wrong, strict=True)]
+    features = np.concatenate([g.features[r] for g, r in zip(groups, rows, strict=True)])
+    labels = np.concatenate([g.right[r] for g, r in zip(groups, rows, strict=True)]).astype(np.int8)
+    least = min(40, max(len(labels) // 200, 2))
+    settings = {**_SETTINGS, "seed": seed, "learning_rate": learning_rate, "min_data_in_leaf": least}
+    data = engine.Dataset(features, labels, group=[len(r) for r in rows], feature_name=list(NAMES))
+    trees: lightgbm.Booster = engine.train(settings, data, n_trees)
+    return trees
 
 
 def _out_of_fold(groups: Sequence[_Group], seed: int, progress: Progress | None) -> list[np.ndarray]:
@@ -171,7 +204,8 @@ def _out_of_fold(groups: Sequence[_Group], seed: int, progress: Progress | None)
 
 def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibration:
     """Fit the confidence by Newton's method on the five best out-of-fold answers of each question."""
-    inputs, right = [], []
+    inputs: list[np.ndarray] = []
+    right: list[bool] = []
     for group, score in zip(groups, scores, strict=True):
         if len(score):
             best = distinct_answers(group.texts, score, limit=20)
@@ -193,7 +227,10 @@ def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibr
 
 
 def _figures(groups: Sequence[_Group], scores: Sequence[np.ndarray], calibration: Calibration) -> dict[str, float]:
-    exact, f1, confident, confident_right = [], [], [], []
+    exact: list[float] = []
+    f1: list[float] = []
+    confident: list[float] = []
+    confident_right: list[float] = []
     for group, score in zip(groups, scores, strict=True):
         if not len(score):
             continue
