@@ -2,7 +2,7 @@
 
 Layout, frozen as format 1::
 
-    DIR/CURRENT               one line: gen-N
+    DIR/CURRENT               one line: gen-N, and the SHA-256 of its manifest
     DIR/gen-N/manifest.json   format, kind, settings, and SHA-256 and size of every other file
     DIR/gen-N/...             the files
 
@@ -18,13 +18,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kofid import __version__
-from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, ResourceError
+from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, KofidError, ResourceError
 from kofid.language import say
 
 FORMAT = 1
@@ -57,30 +57,31 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[
     from filelock import FileLock, Timeout
 
     path = Path(path)
-    if path.is_file() or (path.is_dir() and not is_artifact(path) and _holds_other_things(path)):
+    if path.is_file() or (path.is_dir() and _holds_other_things(path)):
         raise InputError(
             say(
                 f"{path}: kofid가 만든 것이 아닌 파일이 있습니다. 비어 있거나 새 경로를 주세요.",
                 f"{path}: holds files that kofid did not write; name an empty or new path",
             )
         )
-    created = not path.exists()
-    building: Path | None = None
     try:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
             _remove_leftovers(path)
-            number = 1 + max(
-                (int(m.group(1)) for p in path.iterdir() if (m := _GENERATION.fullmatch(p.name))), default=0
-            )
+            number = 1 + max((n for n, _ in _generations(path)), default=0)
             building = path / f".building-gen-{number}"
-            building.mkdir()
-            yield building
-            _write_manifest(building, kind, settings)
-            _sync_tree(building)
-            building.rename(path / f"gen-{number}")
-            _switch(path, f"gen-{number}")
-            _remove_old_generations(path, number)
+            try:
+                building.mkdir()
+                yield building
+                checksum = _write_manifest(building, kind, settings)
+                _sync_tree(building)
+                building.rename(path / f"gen-{number}")
+                _switch(path, f"gen-{number} {checksum}")
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+                if not is_artifact(path):  # a first build that failed leaves nothing behind
+                    _remove_empty(path)
+            _remove_other_generations(path, number)
     except Timeout as error:
         raise ResourceError(
             say(
@@ -95,34 +96,45 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[
                 f"{path}: cannot be written ({error.strerror or error}); what was there is intact",
             )
         ) from error
-    finally:
-        if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
-        if created and path.is_dir() and not is_artifact(path):
-            shutil.rmtree(path, ignore_errors=True)
+
+
+def _generations(path: Path) -> list[tuple[int, Path]]:
+    """Return number and path of the finished generations in ``path``: folders of that name with a manifest."""
+    found = ((_GENERATION.fullmatch(entry.name), entry) for entry in path.iterdir())
+    return [(int(m.group(1)), entry) for m, entry in found if m and (entry / "manifest.json").is_file()]
 
 
 def _holds_other_things(path: Path) -> bool:
-    return any(not p.name.startswith((".lock", ".building-", "gen-")) for p in path.iterdir())
+    own = {entry.name for _, entry in _generations(path)} | {".lock", "CURRENT", ".CURRENT.new"}
+    return any(entry.name not in own and not entry.name.startswith(".building-gen-") for entry in path.iterdir())
 
 
 def _remove_leftovers(path: Path) -> None:
     """Remove what a killed writer left: unfinished generations, and finished ones never switched to."""
-    current = (path / "CURRENT").read_text().strip() if is_artifact(path) else ""
-    for entry in path.iterdir():
-        if entry.name.startswith(".building-") or (_GENERATION.fullmatch(entry.name) and entry.name != current):
+    for entry in path.glob(".building-gen-*"):
+        shutil.rmtree(entry)
+    (path / ".CURRENT.new").unlink(missing_ok=True)
+    current = _current(path)
+    for _, entry in _generations(path):
+        if current is None or entry.name != current.partition(" ")[0]:
             shutil.rmtree(entry)
 
 
-def _remove_old_generations(path: Path, number: int) -> None:
+def _remove_other_generations(path: Path, number: int) -> None:
     """Remove all but the new generation; a process that has its files open keeps them until it ends."""
-    for entry in path.iterdir():
-        match = _GENERATION.fullmatch(entry.name)
-        if match and int(match.group(1)) != number:
+    for other, entry in _generations(path):
+        if other != number:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def _write_manifest(directory: Path, kind: str, settings: dict[str, Any]) -> None:
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):
+        (path / ".lock").unlink(missing_ok=True)
+        path.rmdir()
+
+
+def _write_manifest(directory: Path, kind: str, settings: dict[str, Any]) -> str:
+    """Write the manifest and return its SHA-256."""
     files = {
         p.relative_to(directory).as_posix(): {"sha256": _sha256(p), "size": p.stat().st_size}
         for p in sorted(directory.rglob("*"))
@@ -131,6 +143,7 @@ def _write_manifest(directory: Path, kind: str, settings: dict[str, Any]) -> Non
     manifest = {"format": FORMAT, "kind": kind, "kofid": __version__, "settings": settings, "files": files}
     text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
     (directory / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    return _sha256(directory / "manifest.json")
 
 
 def _sha256(path: Path) -> str:
@@ -151,10 +164,10 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _switch(path: Path, generation: str) -> None:
+def _switch(path: Path, line: str) -> None:
     temporary = path / ".CURRENT.new"
     with temporary.open("w") as file:
-        file.write(generation + "\n")
+        file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
     _sync(path)
@@ -170,21 +183,19 @@ def open_artifact(path: Path, kind: str, *, check_hashes: bool = True) -> Artifa
     """
     path = Path(path)
     while True:
-        generation = _current(path)
+        current = _current(path)
         try:
-            return _open_current(path, generation, kind, check_hashes)
+            return _open_current(path, current, kind, check_hashes)
         except CorruptArtifactError:
             # A writer may have switched to a newer generation and removed this one while we looked.
-            if _current(path) == generation:
+            if _current(path) == current:
                 raise
 
 
 def artifact_kind(path: Path) -> str:
     """Return what kind of artifact ``path`` is, by its manifest; ``index`` when it is none at all."""
-    generation = _current(Path(path))
-    if generation is None or not _GENERATION.fullmatch(generation):
-        return "index"
-    return str(_read_manifest(Path(path) / generation)[0]["kind"])
+    current = _current(Path(path))
+    return "index" if current is None else str(_read_manifest(Path(path), current)[1]["kind"])
 
 
 def _current(path: Path) -> str | None:
@@ -194,13 +205,10 @@ def _current(path: Path) -> str | None:
         return None
 
 
-def _open_current(path: Path, generation: str | None, kind: str, check_hashes: bool) -> Artifact:
-    if generation is None:
+def _open_current(path: Path, current: str | None, kind: str, check_hashes: bool) -> Artifact:
+    if current is None:
         raise _no_artifact(path, kind)
-    if not _GENERATION.fullmatch(generation):
-        raise _corrupt(path / "CURRENT", say("세대 이름이 아닙니다", "names no generation"))
-    directory = path / generation
-    manifest, fingerprint = _read_manifest(directory)
+    directory, manifest = _read_manifest(path, current)
     if manifest["format"] != FORMAT or manifest["kind"] != kind:
         found = f"{manifest['kind']}/{manifest['format']}"
         raise IncompatibleArtifactError(
@@ -210,10 +218,10 @@ def _open_current(path: Path, generation: str | None, kind: str, check_hashes: b
             )
         )
     check_files(directory, manifest["files"], check_hashes=check_hashes)
-    return Artifact(directory, kind, manifest["settings"], fingerprint)
+    return Artifact(directory, kind, manifest["settings"], current.partition(" ")[2])
 
 
-def _no_artifact(path: Path, kind: str) -> InputError:
+def _no_artifact(path: Path, kind: str) -> KofidError:
     what, name, command = {
         "index": ("색인이", "an index", "kofid index CORPUS -o"),
         "encoder": ("인코더가", "an encoder", "kofid train-retriever QUESTIONS -i INDEX -o"),
@@ -226,6 +234,8 @@ def _no_artifact(path: Path, kind: str) -> InputError:
                 f"{path}: no such directory; to make one: {command} {path}",
             )
         )
+    if path.is_dir() and _generations(path):
+        return _corrupt(path / "CURRENT", say("파일이 없습니다", "missing"))
     return InputError(
         say(
             f"{path}: kofid가 만든 {what} 아닙니다. 만들려면: {command} 새디렉터리",
@@ -234,17 +244,26 @@ def _no_artifact(path: Path, kind: str) -> InputError:
     )
 
 
-def _read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
-    path = directory / "manifest.json"
+def _read_manifest(path: Path, current: str) -> tuple[Path, dict[str, Any]]:
+    """Return the directory that ``CURRENT`` names and its manifest, checked against the SHA-256 beside the name."""
+    generation, _, checksum = current.partition(" ")
+    if not _GENERATION.fullmatch(generation):
+        raise _corrupt(path / "CURRENT", say("세대 이름이 아닙니다", "names no generation"))
+    file = path / generation / "manifest.json"
     try:
-        text = path.read_bytes()
+        text = file.read_bytes()
+    except OSError as error:
+        raise _corrupt(file, say("읽을 수 없습니다", "cannot be read")) from error
+    if hashlib.sha256(text).hexdigest() != checksum:
+        raise _corrupt(file, say("SHA-256이 다릅니다", "SHA-256 differs"))
+    try:
         manifest = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise _corrupt(path, say("읽을 수 없습니다", "cannot be read")) from error
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(file, say("올바른 JSON이 아닙니다", "not valid JSON")) from error
     needed = {"format": int, "kind": str, "settings": dict, "files": dict}
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), t) for k, t in needed.items()):
-        raise _corrupt(path, say("있어야 할 항목이 없습니다", "lacks an entry"))
-    return manifest, hashlib.sha256(text).hexdigest()
+        raise _corrupt(file, say("있어야 할 항목이 없습니다", "lacks an entry"))
+    return file.parent, manifest
 
 
 def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool) -> None:

@@ -16,7 +16,7 @@ from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputE
 from kofid.language import say
 from kofid.retrieval import fuse
 from kofid.retrieval.index import Index, build_index
-from kofid.text import sentence_spans
+from kofid.text import clean, sentence_spans
 from kofid.types import Answer, Example, Hit, Passage, Reader
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Pipeline:
 
     def ask(self, question: str) -> Reply:
         """Return answers to ``question``; no hits and no answers when nothing in it is known to the index."""
+        question = clean(question).strip()
         hits = self.search(question, self.k)
         return Reply(question, self.reader.read(question, hits), hits)
 
@@ -125,6 +126,7 @@ def open_encoder(name: str, device: str = "auto") -> tuple[DenseEncoder, str, st
 def open_index_encoder(index: Index, name: str | None = None, device: str = "auto") -> DenseEncoder:
     """Open the encoder that made the index's vectors; raise IncompatibleArtifactError when it has changed."""
     settings = index.dense_settings
+    _ = index.dense  # opened before the encoder takes its time: see Index
     encoder, _, fingerprint = open_encoder(name or settings["encoder"], device)
     if fingerprint != settings["fingerprint"]:
         raise IncompatibleArtifactError(

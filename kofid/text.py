@@ -8,10 +8,9 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-# Cost of NFC is quadratic in a run of combining marks, so runs are shortened before it (Unicode's own
-# stream-safe format allows 30).
-_MARK = r"[\u0300-\u036f\u1ab0-\u1aff\u20d0-\u20ff\u302a-\u302f]"
-_LONG_MARK_RUN = re.compile(f"({_MARK}{{30}}){_MARK}+")
+# NFC takes time quadratic in a run of combining marks, so runs are cut before it to Unicode's stream-safe 30.
+_SUSPICIOUS = re.compile(r"[^\w\s]{31,}")
+_MAX_MARKS = 30
 _INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -22,7 +21,17 @@ def clean(text: str) -> str:
         return text
     text = _SURROGATE.sub("\ufffd", text)
     text = _INVISIBLE.sub("", text)
-    return unicodedata.normalize("NFC", _LONG_MARK_RUN.sub(r"\1", text))
+    return unicodedata.normalize("NFC", _SUSPICIOUS.sub(_cut_mark_runs, text))
+
+
+def _cut_mark_runs(match: re.Match[str]) -> str:
+    kept = []
+    marks = 0
+    for character in match.group():
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 # --- sentences -----------------------------------------------------------------------------------------------
@@ -47,16 +56,21 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 # After a final consonant, after a vowel, after either.
 _AFTER_CONSONANT = """
     은 이 을 과 으로 이나 이란 이라 이라고 이라는 이라도 이며 이고 이자 이다 이었다 이었고 이었으며 이라며 이에요 아
+    과의 과는 과도 이랑 으로서 으로써 으로부터 으로의 으로는 으로도 이던 이었던
 """
-_AFTER_VOWEL = "는 가 를 와 로 나 란 라 라고 라는 라도 며 고 자 다 였다 였고 였으며 라며 예요 야 였던"
+_AFTER_VOWEL = """
+    는 가 를 와 로 나 란 라 라고 라는 라도 며 고 자 다 였다 였고 였으며 라며 예요 야 였던 와의 와는 와도 랑 로서 로써
+    로부터 로의 로는 로도
+"""
 _AFTER_ANY = """
-    의 에 에서 에게 에게서 께 께서 도 만 까지 부터 보다 처럼 마다 조차 마저 밖에 한테 에는 에도 에만 에의 에서는 에서도
-    까지는 까지도 부터는 만이 만은 만을 이다 입니다 인 이던 이었다 이며 이고 이자 이었던
+    의 에 에서 에게 에게서 에게는 께 께서 께서는 도 만 까지 부터 보다 처럼 마다 조차 마저 밖에 한테 하고 에는 에도 에만 에의
+    에서는 에서도 에서의 까지는 까지도 까지의 부터는 부터의 만이 만은 만을 뿐 뿐이다 뿐이었다 이다 입니다 이었다 이며 이고 이자
 """
 _PARTICLES_CONSONANT = frozenset(f"{_AFTER_CONSONANT} {_AFTER_ANY}".split())
 _PARTICLES_VOWEL = frozenset(f"{_AFTER_VOWEL} {_AFTER_ANY}".split())
 _PARTICLES = _PARTICLES_CONSONANT | _PARTICLES_VOWEL
 _LONGEST_PARTICLE = max(map(len, _PARTICLES))
+_RIEUL = 8  # ㄹ among the final consonants of Unicode's syllable blocks
 
 
 def _has_final_consonant(char: str) -> bool | None:
@@ -69,16 +83,16 @@ def _has_final_consonant(char: str) -> bool | None:
 def is_particle_after(stem: str, suffix: str) -> bool:
     """Tell whether ``suffix`` is a particle (or copula form) that may follow ``stem``.
 
-    >>> is_particle_after("이순신", "은"), is_particle_after("이순신", "는")
-    (True, False)
+    >>> is_particle_after("이순신", "은"), is_particle_after("이순신", "는"), is_particle_after("3", "만")
+    (True, False, False)
     """
     if not stem or not suffix:
         return False
     final = _has_final_consonant(stem[-1])
     if final is None:
-        return suffix in _PARTICLES
-    if suffix == "로" and (ord(stem[-1]) - ord("가")) % 28 == 8:  # ㄹ takes 로
-        return True
+        return suffix in _PARTICLES and not (stem[-1].isdigit() and suffix.startswith("만"))  # 3만 is a number
+    if suffix.startswith("로") and (ord(stem[-1]) - ord("가")) % 28 == _RIEUL:  # after ㄹ as after a vowel
+        final = False
     return suffix in (_PARTICLES_CONSONANT if final else _PARTICLES_VOWEL)
 
 
@@ -121,16 +135,26 @@ def _f1(prediction: str, answer: str) -> float:
     return 2 * same / (predicted.total() + gold.total()) if same else 0.0
 
 
-def normalize_robust(answer: str) -> str:
-    """Keep letters, digits and what tells numbers apart (a point or minus between digits): NFC, lower case, no spaces.
+def fold(text: str) -> str:
+    """Return ``text`` in NFKC and lower case, one kind of middle dot, no commas inside numbers."""
+    text = unicodedata.normalize("NFKC", text.translate(_MIDDLE_DOTS)).lower()
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
 
-    >>> normalize_robust("《무정》"), normalize_robust("1592 년"), normalize_robust("3.5 km")
+
+_MIDDLE_DOTS = str.maketrans({c: "·" for c in "ㆍ‧・•ᆞ∙"})
+# Signs that tell numbers apart: 3.5, 3-1, 1:1, 3/4, and a minus before a number.
+_NUMBER_SIGN = re.compile(r"(?<=\d)[.:/~\-](?=\d)|(?<![^\W_])-(?=\d)")
+
+
+def normalize_robust(answer: str) -> str:
+    """Keep letters, digits and the signs inside numbers; lower case, no spaces, brackets or quotes.
+
+    >>> normalize_robust("《무정》"), normalize_robust("1,592 년"), normalize_robust("3.5 km")
     ('무정', '1592년', '3.5km')
     """
-    text = unicodedata.normalize("NFKC", answer).lower()
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    text = re.sub(r"(?<!\d)\.|\.(?!\d)", "", text)
-    return "".join(c for c in text if c.isalnum() or c == ".")
+    text = fold(answer)
+    signs = {match.start() for match in _NUMBER_SIGN.finditer(text)}
+    return "".join(c for i, c in enumerate(text) if c.isalnum() or i in signs)
 
 
 def robust_match(prediction: str, answers: tuple[str, ...]) -> bool:
@@ -151,11 +175,21 @@ def _same_but_particle(a: str, b: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _answer_pattern(answer: str) -> re.Pattern[str] | None:
-    chars = [re.escape(c) for c in normalize_robust(answer)]
-    if not chars:
+    """Return a pattern of the answer's letters; the text may have other signs between them than the answer has."""
+    text = fold(answer)
+    kept = [i for i, c in enumerate(text) if c.isalnum()]
+    if not kept:
         return None
-    # Between the characters of an answer the text may have spaces, brackets, quotes, a thousands comma.
-    return re.compile(r"[\s,·\-'\"‘’“”()\[\]<>〈〉《》「」『』]{0,3}".join(chars))
+    minus = r"-\s?" if text[kept[0]].isdigit() and text[: kept[0]].endswith("-") else ""
+    parts = [minus + re.escape(text[kept[0]])]
+    for before, here in zip(kept, kept[1:], strict=False):
+        between = text[before + 1 : here].strip()
+        if text[before].isdigit() and text[here].isdigit():  # 3.5 is not 35
+            gap = rf"\s?{re.escape(between)}\s?" if between else (r"\s+" if here > before + 1 else "")
+        else:
+            gap = r"[\W_]{0,3}"
+        parts.append(gap + re.escape(text[here]))
+    return re.compile("".join(parts))
 
 
 def has_answer(text: str, answers: tuple[str, ...]) -> bool:
@@ -164,7 +198,7 @@ def has_answer(text: str, answers: tuple[str, ...]) -> bool:
     >>> has_answer("폴로늄이라고 했다", ("폴로늄",)), has_answer("소나무가 있다", ("나무",))
     (True, False)
     """
-    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = fold(text)
     return any(_occurs(folded, answer) for answer in answers)
 
 
@@ -176,16 +210,19 @@ def _occurs(folded: str, answer: str) -> bool:
 
 
 def _is_word(text: str, start: int, end: int) -> bool:
-    before = text[start - 1] if start else " "
-    first, last = text[start], text[end - 1]
-    if _kind(before) == _kind(first) != "other":
+    """Tell whether text[start:end] stands by itself: no letter, digit or part of a number continues it."""
+    if start and _kind(text[start - 1]) == _kind(text[start]) != "other":
         return False
-    after = re.match(r"[가-힣]*", text[end:])
-    rest = after.group() if after else ""
-    if _kind(last) != "hangul":
-        following = text[end] if end < len(text) else " "
-        return _kind(following) != _kind(last) or _kind(last) == "other"
-    return not rest or is_particle_after(text[start:end], rest)
+    if text[start].isdigit() and re.search(r"\d[.:/~\-]$|(?<![^\W_])-$", text[:start][-3:]):
+        return False
+    rest = text[end:]
+    last = text[end - 1]
+    if _kind(last) == "hangul":
+        suffix = re.match(r"[가-힣]*", rest)
+        return not (suffix and suffix.group()) or is_particle_after(text[start:end], suffix.group())
+    if last.isdigit() and re.match(r"[.:/~\-]\d|\s?[십백천만억조]", rest):
+        return False
+    return not rest or _kind(rest[0]) != _kind(last)
 
 
 def _kind(char: str) -> str:

@@ -135,13 +135,15 @@ def test_lexicon_and_kinds_survive_saving(tmp_path: Path) -> None:
     vectors = generator.integers(-127, 128, (2 * BUCKETS, 4)).astype(np.float32)
     vectors[0, 0] = 127.0
     names = np.array([3, 9])
-    kinds = Kinds(vectors, np.array([[127.0, 1, 2, 3], [-4, 5, 6, 7]], np.float32), ("도시", "나라"), names, np.array([1, 0]))
+    kinds = Kinds(
+        vectors, np.array([[127.0, 1, 2, 3], [-4, 5, 6, 7]], np.float32), ("도시", "나라"), names, np.array([1, 0])
+    )
     kinds.save(tmp_path)
     Lexicon(10, {"가": 5, "나": 2}).save(tmp_path)
     words = Words.load(tmp_path)
     assert words.lexicon == Lexicon(10, {"가": 5, "나": 2})
     np.testing.assert_allclose(words.kinds.buckets, vectors, atol=1e-4)
-    assert words.kinds.words == ("도시", "나라")
+    assert words.kinds.nouns == ("도시", "나라")
     assert words.kinds.kind_vector("항구도시") is not None
     assert words.kinds.kind_vector("사람") is None
 
@@ -149,7 +151,10 @@ def test_lexicon_and_kinds_survive_saving(tmp_path: Path) -> None:
 def test_name_vectors_do_not_depend_on_what_stands_around() -> None:
     generator = np.random.default_rng(0)
     kinds = Kinds(
-        generator.normal(size=(2 * BUCKETS, 3)).astype(np.float32), np.zeros((0, 3), np.float32), (), *np.zeros((2, 0), np.int64)
+        generator.normal(size=(2 * BUCKETS, 3)).astype(np.float32),
+        np.zeros((0, 3), np.float32),
+        (),
+        *np.zeros((2, 0), np.int64),
     )
     alone = kinds.name_vectors("한국 은행", np.array([0]), np.array([5]), ["한국은행"])
     inside = kinds.name_vectors("저 한국은행 앞", np.array([2]), np.array([6]), ["한국은행"])
@@ -193,7 +198,9 @@ def test_loaded_twice_reads_the_same(model: tuple[Path, dict[str, float]], reade
     assert SpanReader.load(model[0]).read("허준의 대표작은?", hits) == reader.read("허준의 대표작은?", hits)
 
 
-@pytest.mark.parametrize("passages", [[], [Passage("a", "", "")], [Passage("a", "", "..."), Passage("b", "제목", " \n ")]])
+@pytest.mark.parametrize(
+    "passages", [[], [Passage("a", "", "")], [Passage("a", "", "..."), Passage("b", "제목", " \n ")]]
+)
 def test_nothing_to_read_is_no_answer(reader: SpanReader, passages: list[Passage]) -> None:
     assert reader.read("누구인가?", [Hit(p, 1.0) for p in passages]) == []
 

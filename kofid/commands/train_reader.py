@@ -72,6 +72,16 @@ def run(
     limit: Limit = None,
     encoding: Encoding = None,
     device: Device = "auto",
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help=say(
+                "span: 낱말의 드묾과 이름의 종류 (resources/recipes/span_words.py; 기본: 함께 오는 것)",
+                "span: rarity of words and kinds of names (resources/recipes/span_words.py; default: the bundled ones)",
+            ),
+        ),
+    ] = None,
     dry_run: common.DryRun = False,
     json_output: Json = False,
 ) -> None:
@@ -84,7 +94,7 @@ def run(
         common.show_example(examples[0], len(examples))
         return
     if reader == "span":
-        figures = _train_span(examples, Path(output), data, seed)
+        figures = _train_span(examples, Path(output), data, seed, words)
     else:
         from kofid.training.trainer import TrainOptions
 
@@ -114,13 +124,20 @@ def run(
     common.report(Path(output), figures, json_output)
 
 
-def _train_span(examples: list[Example], output: Path, data: list[str], seed: int) -> dict[str, float]:
-    from kofid.artifacts import write_artifact
+def _train_span(
+    examples: list[Example], output: Path, data: list[str], seed: int, words: Path | None
+) -> dict[str, float]:
+    from kofid.artifacts import is_artifact, open_artifact, write_artifact
+    from kofid.bundled import resource
+    from kofid.reader.span import Words
     from kofid.training.span import train_span_reader
 
-    made: dict[str, object] = {"reader": "span", "data": data, "seed": seed}
+    source = words or resource("models/span")
+    known = Words.load(open_artifact(source, "reader").directory if is_artifact(source) else source)
+    made: dict[str, object] = {"reader": "span", "data": data, "seed": seed, "words": str(words or "bundled")}
     with write_artifact(output, "reader", made) as directory:
-        made["figures"] = figures = train_span_reader(examples, directory, seed=seed)
+        figures = train_span_reader(examples, directory, seed=seed, progress=console.progress, words=known)
+        made["figures"] = figures
     return figures
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from kofid.errors import InputError
-from kofid.formats.records import Record, read_records, skip_or_raise, text_field
+from kofid.formats.records import Record, list_field, read_records, skip_or_raise, text_field
 from kofid.formats.split import PASSAGE_WORDS, split_article
 from kofid.language import say
-from kofid.text import clean
 from kofid.types import Passage
 
 # A file holds whole articles when more than 1 in 100 of its first texts is longer than any passage should be.
@@ -90,7 +89,8 @@ def _record_passages(
         for paragraph in squad_paragraphs(record, paragraphs):
             yield record.place, paragraph[0]
     elif isinstance(value, dict) and isinstance(value.get("ctxs"), list):
-        for passage in (context_passage(Record(record.place, entry)) for entry in value["ctxs"]):
+        found = [context_passage(Record(record.place, entry)) for entry in value["ctxs"]]
+        for passage in found:
             if passage.id not in contexts:  # many questions share a passage
                 contexts.add(passage.id)
                 yield record.place, passage
@@ -99,23 +99,23 @@ def _record_passages(
 
 
 def _plain_passage(record: Record) -> Passage:
-    text = clean(text_field(record, "text", "context", "contents", "document_text"))
+    text = text_field(record, "text", "context", "contents", "document_text")
     if not text.strip():
         raise InputError(say(f"{record.place}: 'text'가 비어 있습니다", f"{record.place}: 'text' is empty"))
     passage_id = text_field(record, "id", "_id", "docid", "document_id", "curid")
-    return Passage(clean(passage_id), clean(text_field(record, "title", required=False)), text)
+    return Passage(passage_id, text_field(record, "title", required=False), text)
 
 
 def context_passage(record: Record) -> Passage:
     """Return the passage of one entry of ``ctxs``; without an id, its title and text stand in for one."""
-    text = clean(text_field(record, "text"))
-    title = clean(text_field(record, "title", required=False))
+    text = text_field(record, "text")
+    title = text_field(record, "title", required=False)
     passage_id = text_field(record, "id", "passage_id", "docid", required=False)
     if not passage_id:
         import hashlib
 
         passage_id = hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:16]
-    return Passage(clean(passage_id), title, text)
+    return Passage(passage_id, title, text)
 
 
 def squad_paragraphs(record: Record, counts: defaultdict[str, int]) -> Iterator[tuple[Passage, list[Record]]]:
@@ -123,10 +123,11 @@ def squad_paragraphs(record: Record, counts: defaultdict[str, int]) -> Iterator[
 
     The file gives paragraphs no id: theirs is ``TITLE#n``, counted in ``counts`` over the file.
     """
-    title = clean(text_field(record, "title", required=False)) or record.place
+    title = text_field(record, "title", required=False) or record.place
     for index, paragraph in enumerate(record.value["paragraphs"]):
         place = f"{record.place}.paragraphs[{index}]"
-        text = clean(text_field(Record(place, paragraph), "context"))
+        entry = Record(place, paragraph)
+        text = text_field(entry, "context")
         passage = Passage(f"{title}#{counts[title]}", title, text)
         counts[title] += 1
-        yield passage, [Record(f"{place}.qas[{i}]", qa) for i, qa in enumerate(paragraph.get("qas") or [])]
+        yield passage, [Record(f"{place}.qas[{i}]", qa) for i, qa in enumerate(list_field(entry, "qas"))]

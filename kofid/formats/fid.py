@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ def read_examples(source: str, encoding: str | None = None) -> Iterator[Example]
 
 def _score(record: Record) -> float:
     try:
-        return float(record.value.get("score") or 0.0)
+        score = float(record.value.get("score") or 0.0)
+        if not math.isfinite(score):
+            raise ValueError
+        return score
     except (TypeError, ValueError) as error:
         raise InputError(
             say(

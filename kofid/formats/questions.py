@@ -10,7 +10,7 @@ from typing import Any
 
 from kofid.errors import InputError
 from kofid.formats.corpus import squad_paragraphs
-from kofid.formats.records import Record, parse_lines, read_lines, read_records, text_field
+from kofid.formats.records import Record, list_field, read_lines, records_of_lines, text_field
 from kofid.language import say
 from kofid.text import clean
 from kofid.types import Question
@@ -40,21 +40,16 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
     """
     if looks_like_missing_file(source):
         raise InputError(say(f"{source}: 그런 파일이 없습니다", f"{source}: no such file"))
-    if source == "-":  # can be read only once
-        lines = read_lines(source, encoding)
-        first = next((line for line in lines if line[1].strip()), None)
-        lines = chain([first] if first else [], lines)
-        plain = first is not None and not first[1].lstrip().startswith("{")
-        records = parse_lines(source, lines)
-    else:
-        plain = _is_plain(source, encoding)
-        lines = read_lines(source, encoding)
-        records = read_records(source, encoding)
-    if plain:
+    lines = read_lines(source, encoding)
+    first = next((entry for entry in lines if entry[1].strip()), None)
+    if first is None:
+        return
+    lines = chain([first], lines)
+    if not first[1].lstrip().startswith(("{", "[")):
         yield from (Question(clean(text).strip(), id=str(n)) for n, text in lines if text.strip())
         return
     paragraphs: defaultdict[str, int] = defaultdict(int)
-    for record in records:
+    for record in records_of_lines(source, lines):
         if isinstance(record.value, dict) and isinstance(record.value.get("paragraphs"), list):
             for passage, entries in squad_paragraphs(record, paragraphs):
                 yield from (_squad_question(entry, passage.id) for entry in entries)
@@ -62,23 +57,17 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
             yield question_of(record)
 
 
-def _is_plain(source: str, encoding: str | None) -> bool:
-    first = next((text for _, text in read_lines(source, encoding) if text.strip()), "{")
-    return not first.lstrip().startswith(("{", "["))
-
-
 def question_of(record: Record) -> Question:
     """Return the question of a JSON object with ``question`` and, where known, ``answers`` and ``positive_ids``."""
-    text = clean(text_field(record, "question", "query")).strip()
+    text = text_field(record, "question", "query").strip()
     answers = _strings(record, "answers") or _strings(record, "answer") or _strings(record, "target")
     positives = _strings(record, "positive_ids") or _strings(record, "positive_id")
     return Question(text, text_field(record, "id", "_id", "guid", required=False), answers, positives)
 
 
 def _squad_question(record: Record, passage_id: str) -> Question:
-    answers = record.value.get("answers") if isinstance(record.value, dict) else None
-    texts = tuple(clean(text_field(Record(record.place, a), "text")) for a in answers or [])
-    text = clean(text_field(record, "question")).strip()
+    texts = [text_field(Record(record.place, answer), "text") for answer in list_field(record, "answers")]
+    text = text_field(record, "question").strip()
     return Question(text, text_field(record, "id", "guid", required=False), tuple(dict.fromkeys(texts)), (passage_id,))
 
 

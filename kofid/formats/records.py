@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -10,15 +11,17 @@ import lzma
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from kofid.errors import InputError
 from kofid.language import say
+from kofid.text import clean
 
 # A line longer than this is no passage or article; reading it whole would only fill the memory.
 MAX_LINE_BYTES = 64 * 2**20
-_BROKEN_STREAM = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+_BROKEN_STREAM = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
 
 class Record(NamedTuple):
@@ -51,10 +54,16 @@ def open_bytes(source: str) -> Any:
     if head.startswith(b"BZh"):
         return bz2.open(buffered)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard
-
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(buffered))
+        return _open_zstd(buffered)
     return buffered
+
+
+def _open_zstd(buffered: Any) -> Any:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd.ZstdFile(buffered)
 
 
 def read_lines(source: str, encoding: str | None = None) -> Iterator[tuple[int, str]]:
@@ -78,54 +87,65 @@ def read_lines(source: str, encoding: str | None = None) -> Iterator[tuple[int, 
             yield number, text.rstrip("\r\n")
 
 
+def _broken_stream() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged file may raise."""
+    zstd = sys.modules.get("compression.zstd") or sys.modules.get("backports.zstd")
+    return (*_BROKEN_STREAM, zstd.ZstdError) if zstd else _BROKEN_STREAM
+
+
+def _unreadable(source: str, number: int, error: Exception) -> InputError:
+    return InputError(
+        say(
+            f"{source}:{number}: 압축이 깨졌거나 읽을 수 없습니다 ({error})",
+            f"{source}:{number}: damaged or unreadable ({error})",
+        )
+    )
+
+
+def _too_long(source: str, number: int) -> InputError:
+    return InputError(
+        say(
+            f"{source}:{number}: 한 줄이 {MAX_LINE_BYTES >> 20} MiB를 넘습니다. 줄을 나누세요.",
+            f"{source}:{number}: a line is over {MAX_LINE_BYTES >> 20} MiB; split it",
+        )
+    )
+
+
 def _byte_lines(source: str, stream: IO[bytes]) -> Iterator[bytes]:
-    number = 1
-    while True:
+    for number in count(1):
         try:
             line = stream.readline(MAX_LINE_BYTES)
-        except (*_BROKEN_STREAM, OSError) as error:
-            raise InputError(
-                say(
-                    f"{source}: {number}번째 줄에서 압축이 깨졌거나 읽을 수 없습니다 ({error})",
-                    f"{source}: damaged or unreadable at line {number} ({error})",
-                )
-            ) from error
-        except Exception as error:
-            if type(error).__name__ != "ZstdError":  # imported only when a zstd file is read
-                raise
-            raise InputError(
-                say(
-                    f"{source}: {number}번째 줄에서 압축이 깨졌습니다 ({error})",
-                    f"{source}: damaged at line {number} ({error})",
-                )
-            ) from error
+        except _broken_stream() as error:
+            raise _unreadable(source, number, error) from error
         if not line:
             return
         if len(line) == MAX_LINE_BYTES:
-            raise InputError(
-                say(
-                    f"{source}:{number}: 한 줄이 {MAX_LINE_BYTES >> 20} MiB를 넘습니다. 줄을 나누세요.",
-                    f"{source}:{number}: a line is over {MAX_LINE_BYTES >> 20} MiB; split it",
-                )
-            )
+            raise _too_long(source, number)
         yield line
-        number += 1
 
 
 def _decoded_lines(source: str, stream: IO[bytes], encoding: str) -> Iterator[tuple[int, str]]:
-    number = 0
     try:
-        for number, line in enumerate(io.TextIOWrapper(stream, encoding=encoding), 1):  # noqa: B007
-            yield number, line.rstrip("\r\n")
+        text = io.TextIOWrapper(stream, encoding=encoding)
     except LookupError as error:
         raise InputError(say(f"모르는 인코딩입니다: {encoding}", f"unknown encoding: {encoding}")) from error
-    except UnicodeError as error:
-        raise InputError(
-            say(
-                f"{source}:{number + 1}: {encoding}(으)로 읽을 수 없습니다 ({error})",
-                f"{source}:{number + 1}: not {encoding} ({error})",
-            )
-        ) from error
+    for number in count(1):
+        try:
+            line = text.readline(MAX_LINE_BYTES)
+        except UnicodeError as error:
+            raise InputError(
+                say(
+                    f"{source}:{number}: {encoding}(으)로 읽을 수 없습니다 ({error})",
+                    f"{source}:{number}: not {encoding} ({error})",
+                )
+            ) from error
+        except _broken_stream() as error:
+            raise _unreadable(source, number, error) from error
+        if not line:
+            return
+        if len(line) == MAX_LINE_BYTES:
+            raise _too_long(source, number)
+        yield number, line.rstrip("\r\n")
 
 
 def _refuse_utf16(source: str, line: bytes) -> None:
@@ -155,61 +175,78 @@ def _wrong_encoding(source: str, number: int, offset: int, line: bytes) -> Input
     )
 
 
-def parse(text: str, place: str) -> Any:
-    """Return the JSON value of ``text``; raise InputError naming ``place`` when it is none."""
+def parse(text: str, source: str, number: int = 1) -> Any:
+    """Return the JSON value of ``text``, which begins at line ``number``; raise InputError naming the line."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        where = place if error.lineno == 1 else f"{place}:{error.lineno}"
         raise InputError(
             say(
-                f"{where}: 올바른 JSON이 아닙니다 ({error.colno}번째 글자: {error.msg})",
-                f"{where}: not valid JSON (character {error.colno}: {error.msg})",
+                f"{source}:{number + error.lineno - 1}: 올바른 JSON이 아닙니다 ({error.colno}번째 글자: {error.msg})",
+                f"{source}:{number + error.lineno - 1}: not valid JSON (character {error.colno}: {error.msg})",
             )
         ) from error
     except RecursionError as error:
         raise InputError(
-            say(f"{place}: JSON이 너무 깊게 겹쳐 있습니다", f"{place}: JSON is nested too deeply")
+            say(f"{source}:{number}: JSON이 너무 깊게 겹쳐 있습니다", f"{source}:{number}: JSON is nested too deeply")
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(
+            say(
+                f"{source}:{number}: 읽을 수 없는 수가 있습니다 ({error})",
+                f"{source}:{number}: unreadable number ({error})",
+            )
         ) from error
 
 
 def read_records(source: str, encoding: str | None = None, skipped: list[str] | None = None) -> Iterator[Record]:
-    """Yield the records of a JSON-lines file, a JSON array, a SQuAD ``data`` array, or a TSV with a header.
+    """Yield the records of a file; see ``records_of_lines``."""
+    return records_of_lines(source, read_lines(source, encoding), skipped)
 
-    A JSON-lines file and a TSV are streamed; a JSON document is read whole. Given a list ``skipped``, a broken line
-    is left out and its error appended there instead of raised.
+
+def records_of_lines(
+    source: str, lines: Iterable[tuple[int, str]], skipped: list[str] | None = None
+) -> Iterator[Record]:
+    """Yield the records of JSON lines, a JSON array, a SQuAD ``data`` array, or a TSV with a header.
+
+    JSON lines and TSV are streamed; a JSON document is read whole. Given a list ``skipped``, a broken line is left
+    out and its error appended there instead of raised.
     """
-    lines: Iterator[tuple[int, str]] = ((n, line) for n, line in read_lines(source, encoding) if line.strip())
-    first = next(lines, None)
+    lines = iter(lines)
+    first = next((entry for entry in lines if entry[1].strip()), None)
     if first is None:
         return
     number, line = first
     if "\t" in line and line.lstrip()[0] not in "{[":
         yield from _tsv(source, line.split("\t"), lines, skipped)
-        return
-    if _is_whole_value(line):
-        value = parse(line, f"{source}:{number}")
-        yield from _unwrap(source, f"{source}:{number}", value)
-        yield from parse_lines(source, lines, skipped)
-        return
-    if line.lstrip()[0] == "{" and '"' in line:
-        # An object that opens on the first line and closes later is a pretty-printed document; a JSON-lines
-        # file whose first line is cut off looks the same until its second line opens an object of its own.
-        second = next(lines, None)
-        if second is not None and second[1].lstrip().startswith("{"):
-            parse(line, f"{source}:{number}")
-        lines = _chain(second, lines)
-    rest = [line, *(text for _, text in lines)]
-    yield from _unwrap(source, source, parse("\n" * (number - 1) + "\n".join(rest), source))
+    elif _is_whole(line):
+        yield from _unwrap(source, number, parse(line, source, number))
+        yield from _parse_lines(source, lines, skipped)
+    else:
+        ahead = list(islice(lines, 2))
+        lines = chain([first], ahead, lines)
+        if _is_broken_json_lines(ahead):
+            yield from _parse_lines(source, lines, skipped)
+        else:
+            text = "\n".join(line for _, line in lines)
+            yield from _unwrap(source, number, parse(text, source, number))
 
 
-def parse_lines(source: str, lines: Iterable[tuple[int, str]], skipped: list[str] | None = None) -> Iterator[Record]:
+def _is_broken_json_lines(ahead: list[tuple[int, str]]) -> bool:
+    """Tell, by the two lines after it, a broken first JSON line from the beginning of a document over several lines.
+
+    Objects whole in themselves follow one another only in JSON lines; in a document a comma or bracket comes between.
+    """
+    return all(_is_whole(line) for _, line in ahead)
+
+
+def _parse_lines(source: str, lines: Iterable[tuple[int, str]], skipped: list[str] | None = None) -> Iterator[Record]:
     """Yield a record for each numbered line of JSON that is not blank."""
     for number, line in lines:
         if not line.strip():
             continue
         try:
-            record = Record(f"{source}:{number}", parse(line, f"{source}:{number}"))
+            record = Record(f"{source}:{number}", parse(line, source, number))
         except InputError as error:
             skip_or_raise(error, skipped)
             continue
@@ -223,21 +260,15 @@ def skip_or_raise(error: InputError, skipped: list[str] | None) -> None:
     skipped.append(str(error))
 
 
-def _chain(first: tuple[int, str] | None, rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    if first is not None:
-        yield first
-    yield from rest
-
-
-def _is_whole_value(line: str) -> bool:
+def _is_whole(line: str) -> bool:
     try:
         json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 
 
-def _unwrap(source: str, place: str, value: Any) -> Iterator[Record]:
+def _unwrap(source: str, number: int, value: Any) -> Iterator[Record]:
     """Yield the entries of a document: a list, SQuAD's ``data``, or a mapping from id to passage."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
@@ -247,16 +278,17 @@ def _unwrap(source: str, place: str, value: Any) -> Iterator[Record]:
         for index, entry in enumerate(value):
             yield Record(f"{source}[{index}]", entry)
     else:
-        yield Record(place, value)
+        yield Record(f"{source}:{number}", value)
 
 
 def _tsv(
     source: str, header: list[str], lines: Iterator[tuple[int, str]], skipped: list[str] | None
 ) -> Iterator[Record]:
     """Yield rows of a TSV with a header, as DPR's ``psgs_w100.tsv`` (id, text, title)."""
-    import csv
-
+    csv.field_size_limit(MAX_LINE_BYTES)
     for number, line in lines:
+        if not line.strip():
+            continue
         cells = next(csv.reader([line], delimiter="\t"))
         if len(cells) != len(header):
             error = InputError(
@@ -271,7 +303,7 @@ def _tsv(
 
 
 def text_field(record: Record, *names: str, required: bool = True) -> str:
-    """Return the first of the named fields as text; raise InputError naming the record when all are missing."""
+    """Return the first of the named fields as clean text; raise InputError naming the record when all are missing."""
     if not isinstance(record.value, dict):
         raise InputError(
             say(
@@ -282,7 +314,7 @@ def text_field(record: Record, *names: str, required: bool = True) -> str:
     for name in names:
         value = record.value.get(name)
         if isinstance(value, str):
-            return value
+            return clean(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
     if required:
@@ -294,3 +326,15 @@ def text_field(record: Record, *names: str, required: bool = True) -> str:
             )
         )
     return ""
+
+
+def list_field(record: Record, name: str) -> list[Any]:
+    """Return a field that holds a list, empty where it is missing; raise InputError when it is something else."""
+    value = record.value.get(name) if isinstance(record.value, dict) else None
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise InputError(
+            say(f"{record.place}: '{name}'은 목록이어야 합니다", f"{record.place}: '{name}' must be a list")
+        )
+    return value

@@ -108,6 +108,29 @@ def first_token_logits(model: FiDT5, states: torch.Tensor, mask: torch.Tensor) -
     return torch.stack(logits, dim=1)
 
 
+@torch.no_grad()
+def mimetic_init(model: FiDT5) -> None:
+    """Start an untrained model with heads that match equal tokens and a decoder that can copy.
+
+    Half of the encoder's heads get equal query and key weights, so that a token attends to its like; cross-attention
+    gets orthogonal values and their transpose as output, so that what is attended to is passed on. After Trockman and
+    Kolter 2023 ("Mimetic Initialization of Self-Attention Layers"), section 3; a model with little data need not find
+    either by itself.
+    """
+    config = model.config
+    # A normed token has squared length d_model: this scale gives a token's logit with its like a mean of 8.
+    scale = (8 / (config.d_kv * config.d_model)) ** 0.5
+    rows = config.num_heads // 2 * config.d_kv
+    for block in model.encoder.block:
+        attention = block.layer[0].SelfAttention
+        attention.q.weight[:rows] = scale * torch.randn(rows, config.d_model)
+        attention.k.weight[:rows] = attention.q.weight[:rows]
+    for block in model.decoder.block:
+        attention = block.layer[1].EncDecAttention
+        torch.nn.init.orthogonal_(attention.v.weight)
+        attention.o.weight.copy_(attention.v.weight.T)
+
+
 # Fresh configurations, by size: what can be trained from nothing on a laptop.
 FRESH: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MAX_ANSWERS = 5
-_CACHED_PASSAGES = 2_000
+# Confidence is shared among this many of the best distinct answers.
+MAX_RIVALS = 20
+# A passage of 900 characters takes some 160 kB with its features.
+_CACHED_PASSAGES = 500
 _THREADS = 1
 
 
@@ -71,7 +74,10 @@ def calibration_inputs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distinct_answers(texts: Sequence[str], scores: np.ndarray, limit: int) -> list[int]:
-    """Return the best candidate of each distinct answer, best first, at most ``limit``."""
+    """Return the number of the best candidate of each distinct answer, best first, at most ``limit``.
+
+    ``texts`` and ``scores``, (C,), are those of all candidates. Two texts are one answer if normalize_robust says so.
+    """
     chosen: dict[str, int] = {}
     for i in np.argsort(-scores, kind="stable").tolist():
         key = normalize_robust(texts[i])
@@ -167,7 +173,7 @@ class SpanReader:
             return []
         candidates, answers = found
         scores = np.asarray(self._trees.predict(candidates.features, num_threads=_THREADS))
-        best = distinct_answers([a.text for a in answers], scores, limit=20)
+        best = distinct_answers([a.text for a in answers], scores, limit=MAX_RIVALS)
         confidences = self._calibration.confidence(scores[best]).tolist()
         return [
             Answer(answers[i].text, confidence, answers[i].passage, answers[i].start, answers[i].end)

@@ -40,7 +40,11 @@ def asked_bigrams(text: str) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """The kept spans: places in all hits laid end to end, (C,) each; ``surfaces`` without spaces."""
+    """The C kept spans, (C,) each, numbered as if all hits were one text.
+
+    ``kept``: number of the span; ``hit``; ``first`` and ``last`` morpheme, both inclusive; ``start`` and ``end``
+    character; ``sentence``; ``surfaces``: text without spaces.
+    """
 
     kept: np.ndarray
     hit: np.ndarray
@@ -53,7 +57,7 @@ class Spans:
 
     @classmethod
     def gather(cls, board: Board, prepared: Sequence[PreparedPassage], kept: np.ndarray) -> Spans:
-        """Return the spans numbered ``kept`` of all hits laid end to end."""
+        """Return the spans numbered ``kept``, (C,)."""
 
         def flat(name: str, base: np.ndarray) -> np.ndarray:
             parts = [getattr(p.view, name) + offset for p, offset in zip(prepared, base, strict=False)]
@@ -73,7 +77,14 @@ class Spans:
 
 
 class Board:
-    """All hits laid end to end (M morphemes, S sentences), with where each of T terms of the question stands."""
+    """All H hits laid end to end (M morphemes, S sentences), with where each of T terms of the question stands.
+
+    ``*_base``: (H + 1,) where the morphemes, sentences, spans and characters of each hit begin. ``bounds``: (S, 2)
+    morpheme range, end exclusive. ``match``: (T, M). ``weights``: (T,) rarity, ``total`` their sum. The shares of
+    that sum found, each in [0, 1]: ``covered`` in a sentence, ``covered_before`` and ``covered_after`` in its
+    neighbours, ``covered_around`` in all three and the title, (S,); ``covered_passage`` and ``covered_title``, (H,).
+    ``missing``: (S,) rarity of the rarest term that sentence and title lack. ``promise``: (S,) by what spans are kept.
+    """
 
     def __init__(
         self, question: AnalyzedQuestion, hits: Sequence[Hit], prepared: Sequence[PreparedPassage], lexicon: Lexicon
@@ -104,7 +115,7 @@ class Board:
         return match
 
     def _share(self, found: np.ndarray) -> np.ndarray:
-        """Return how much of the question's rarity is found, (n,) from bool (T, n)."""
+        """Return the share of the question's rarity that is found, (n,) from (T, n) of how far each term is."""
         return np.asarray(self.weights @ found / self.total)
 
     def _cover(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> None:
@@ -207,7 +218,7 @@ class Board:
         }
 
     def distances(self, match: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
-        """Return morphemes back and on to the nearest match in the sentence, (T, C) each, at most _FAR."""
+        """Return morphemes back and on from each span to the nearest match, (T, M), in its sentence: (T, C), at most _FAR."""
         n = match.shape[1]
         previous = np.maximum.accumulate(np.where(match, np.arange(n), -1), axis=1)
         following = np.minimum.accumulate(np.where(match, np.arange(n), n)[:, ::-1], axis=1)[:, ::-1]

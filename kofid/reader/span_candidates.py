@@ -29,7 +29,10 @@ NAMES = (*STATIC_NAMES, *QUESTION_NAMES)
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The C candidates kept for a question: which hit, which of its spans, and features (C, F) float32."""
+    """The C candidates kept for a question: which hit and which of its spans, (C,) each; features (C, F), float32.
+
+    The columns of ``features`` are NAMES.
+    """
 
     hit: np.ndarray
     span: np.ndarray
@@ -79,7 +82,7 @@ def _of_kind(
     if vector is None:
         scores, likeness = np.zeros(len(spans.kept)), np.zeros(len(board.forms) + 2)
     else:
-        scores = np.concatenate([p.names for p in prepared])[spans.kept] @ vector
+        scores = np.concatenate([p.name_vectors for p in prepared])[spans.kept] @ vector
         likeness = np.concatenate([[0.0], kinds.likeness(vector, board.forms), [0.0]])
     return {
         "kind_score": scores,

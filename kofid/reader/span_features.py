@@ -43,19 +43,22 @@ STATIC_NAMES = (*_LONE_NAMES, *(f"group_{name}" for name in GROUPS))
 
 @dataclass(frozen=True, slots=True)
 class PreparedPassage:
-    """An analysed passage with its static features (C, F) and name vectors (C, D), ready for any question."""
+    """An analysed passage, ready for any question: static features (C, F) and name vectors (C, D) of its C spans.
+
+    The columns of ``static`` are STATIC_NAMES; D is the dimension of the Kinds. Both are float32.
+    """
 
     view: AnalyzedPassage
     static: np.ndarray
-    names: np.ndarray
+    name_vectors: np.ndarray
 
 
 def prepare_passage(view: AnalyzedPassage, lexicon: Lexicon, kinds: Kinds) -> PreparedPassage:
     """Return ``view`` with everything of it that does not depend on the question, float32."""
-    names = kinds.name_vectors(view.passage.text, view.start, view.end, view.surfaces)
+    name_vectors = kinds.name_vectors(view.passage.text, view.start, view.end, view.surfaces)
     columns = _of_ends(view) | _of_inside(view) | _of_place(view) | _of_rarity(view, lexicon)
     lone = np.stack([np.asarray(columns[name], dtype=np.float32) for name in _LONE_NAMES], axis=1)
-    return PreparedPassage(view, np.concatenate([lone, kinds.group_shares(names)], axis=1), names)
+    return PreparedPassage(view, np.concatenate([lone, kinds.group_shares(name_vectors)], axis=1), name_vectors)
 
 
 def date_form(surface: str) -> int:

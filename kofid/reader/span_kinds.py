@@ -10,13 +10,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 FILE = "kinds.npz"
 BUCKETS = 1 << 14
+# Primes that hash characters into buckets (Teschner et al. 2003); kept models depend on them.
 _A, _B, _C = 73_856_093, 19_349_663, 83_492_791
+_MAX_CODE = 65_535
 GROUPS = {
     "person": "사람 인물 정치인 배우 작가 선수 가수 학자 왕 군인 화가 감독 작곡가 시인",
     "country": "나라 국가",
@@ -36,22 +39,39 @@ _SAME_AS = {
 }  # fmt: skip
 
 
+def name_pieces(name: str) -> list[tuple[int, float]]:
+    """Return the bucket and weight of each character piece of a name: bigrams, last character, ending, first one.
+
+    >>> [weight for _, weight in name_pieces("무 정")]
+    [1.0, 1.0, 1.0, 0.5]
+    """
+    codes = [min(ord(char), _MAX_CODE) for char in name.lower() if char != " "]
+    bigrams = [((a * _A) ^ (b * _B)) % BUCKETS for a, b in pairwise(codes)]
+    ending = [((codes[-2] * _A) ^ (codes[-1] * _C)) % BUCKETS] if len(codes) > 1 else []
+    return [
+        *((bucket, 1.0 / len(bigrams)) for bucket in bigrams),
+        *((bucket, 1.0) for bucket in [(codes[-1] * _C + 7) % BUCKETS, *ending]),
+        ((codes[0] * _B + 13) % BUCKETS, 0.5),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """Vectors of character buckets (2 * BUCKETS, D; names' own in the upper half), and of kinds (K, D).
+    """Vectors of the pieces of names, ``buckets`` (2 * BUCKETS, D), and of K kinds, ``vectors`` (K, D).
 
-    ``names`` holds the sorted hashes of the well-known names, ``rows`` the row of each in the upper half.
+    ``nouns`` says what the kinds are called. The upper half of ``buckets`` holds the well-known names' own vectors:
+    ``hashes`` (N,) are the sorted CRC-32 of those names, ``rows`` (N,) the row of each in that half.
     """
 
     buckets: np.ndarray
-    kinds: np.ndarray
-    words: tuple[str, ...]
-    names: np.ndarray
+    vectors: np.ndarray
+    nouns: tuple[str, ...]
+    hashes: np.ndarray
     rows: np.ndarray
     index: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
+        object.__setattr__(self, "index", {word: i for i, word in enumerate(self.nouns)})
 
     @classmethod
     def load(cls, directory: Path) -> Kinds:
@@ -64,33 +84,37 @@ class Kinds:
         with np.load(path, allow_pickle=False) as arrays:
             return cls(
                 buckets=arrays["buckets"].astype(np.float32) * arrays["bucket_scale"],
-                kinds=arrays["kinds"].astype(np.float32) * arrays["kind_scale"],
-                words=tuple(bytes(arrays["words"]).decode("utf-8").split("\n")),
-                names=arrays["names"].astype(np.int64),
+                vectors=arrays["kinds"].astype(np.float32) * arrays["kind_scale"],
+                nouns=tuple(bytes(arrays["words"]).decode("utf-8").split("\n")),
+                hashes=arrays["names"].astype(np.int64),
                 rows=arrays["rows"].astype(np.int64),
             )
 
     def save(self, directory: Path) -> None:
         """Write the model into ``directory``, vectors as signed bytes; nothing if it knows no kinds."""
-        if not self.words:
+        if not self.nouns:
             return
         bucket_scale = np.float32(max(float(np.abs(self.buckets).max()), 1e-9) / 127)
-        kind_scale = np.float32(max(float(np.abs(self.kinds).max()), 1e-9) / 127)
+        kind_scale = np.float32(max(float(np.abs(self.vectors).max()), 1e-9) / 127)
         np.savez_compressed(
             directory / FILE,
             buckets=np.round(self.buckets / bucket_scale).astype(np.int8),
             bucket_scale=bucket_scale,
-            kinds=np.round(self.kinds / kind_scale).astype(np.int8),
+            kinds=np.round(self.vectors / kind_scale).astype(np.int8),
             kind_scale=kind_scale,
-            words=np.frombuffer("\n".join(self.words).encode("utf-8"), dtype=np.uint8),
-            names=self.names.astype(np.uint32),
+            words=np.frombuffer("\n".join(self.nouns).encode("utf-8"), dtype=np.uint8),
+            names=self.hashes.astype(np.uint32),
             rows=self.rows.astype(np.uint16),
         )
 
     def name_vectors(self, text: str, starts: np.ndarray, ends: np.ndarray, surfaces: Sequence[str]) -> np.ndarray:
-        """Return the vectors of the names at ``starts`` to ``ends`` of ``text``, (C, D)."""
+        """Return the vectors, (C, D), of the names from ``starts`` to ``ends``, (C,) each, of ``text``.
+
+        ``surfaces`` are the same names without spaces. What ``name_pieces`` lists name by name is summed here for all
+        at once: the bigrams by differences of running sums over the text.
+        """
         lowered = text.lower() if len(text.lower()) == len(text) else text
-        codes = np.minimum(np.frombuffer((lowered + "\0").encode("utf-32-le"), dtype=np.uint32), 65_535).astype(
+        codes = np.minimum(np.frombuffer((lowered + "\0").encode("utf-32-le"), dtype=np.uint32), _MAX_CODE).astype(
             np.int64
         )
         # Spaces are no part of a name: each character is followed by the next that is no space.
@@ -110,32 +134,35 @@ class Kinds:
         return np.asarray(vectors + self._own(surfaces))
 
     def _own(self, surfaces: Sequence[str]) -> np.ndarray:
-        if not len(self.names):
+        """Return the own vectors of the names, (C, D); 0 for those that have none."""
+        if not len(self.hashes):
             return np.zeros((len(surfaces), self.buckets.shape[1]), np.float32)
-        hashes = np.array([zlib.crc32(s.lower().encode("utf-8")) for s in surfaces], dtype=np.int64)
-        at = np.minimum(np.searchsorted(self.names, hashes), len(self.names) - 1)
-        known = self.names[at] == hashes
+        sought = np.array([zlib.crc32(s.lower().encode("utf-8")) for s in surfaces], dtype=np.int64)
+        at = np.minimum(np.searchsorted(self.hashes, sought), len(self.hashes) - 1)
+        known = self.hashes[at] == sought
         return np.where(known[:, None], self.buckets[BUCKETS + self.rows[at]], 0.0).astype(np.float32)
 
     def group_shares(self, vectors: np.ndarray) -> np.ndarray:
-        """Return for each name how its chance is shared among GROUPS, (C, len(GROUPS))."""
-        members = [[self.index[w] for w in words.split() if w in self.index] for words in GROUPS.values()]
+        """Return how the chance of each name, (C, D), is shared among GROUPS, (C, len(GROUPS)); 0 if some are unknown."""
+        members = [[self.index[noun] for noun in nouns.split() if noun in self.index] for nouns in GROUPS.values()]
         if not all(members):
             return np.zeros((len(vectors), len(GROUPS)), np.float32)
-        weights = np.stack([np.exp(np.clip(vectors @ self.kinds[m].T, -20, 20)).mean(axis=1) for m in members], axis=1)
+        weights = np.stack(
+            [np.exp(np.clip(vectors @ self.vectors[m].T, -20, 20)).mean(axis=1) for m in members], axis=1
+        )
         return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def kind_vector(self, noun: str) -> np.ndarray | None:
-        """Return the vector of a noun that names a kind, or of its last part that does; None if there is none."""
+        """Return the vector, (D,), of a noun that names a kind, or of its last part that does; None if none does."""
         for start in range(len(noun)):
-            same = [self.index[w] for w in _SAME_AS.get(noun[start:], noun[start:]).split() if w in self.index]
+            same = [self.index[kind] for kind in _SAME_AS.get(noun[start:], noun[start:]).split() if kind in self.index]
             if same:
-                return np.asarray(self.kinds[same].mean(axis=0))
+                return np.asarray(self.vectors[same].mean(axis=0))
         return None
 
     def likeness(self, vector: np.ndarray, nouns: Sequence[str]) -> np.ndarray:
-        """Return the cosine of a kind's vector with each noun's as a kind, (n,); 0 for nouns that name no kind."""
+        """Return the cosine of a kind's vector, (D,), with each noun's as a kind, (n,); 0 for nouns that name no kind."""
         rows = np.array([self.index.get(noun, -1) for noun in nouns], dtype=np.int64)
-        lengths = np.linalg.norm(self.kinds, axis=1) * max(float(np.linalg.norm(vector)), 1e-9)
-        cosines = np.append((self.kinds @ vector) / np.maximum(lengths, 1e-9), 0.0)
+        lengths = np.linalg.norm(self.vectors, axis=1) * max(float(np.linalg.norm(vector)), 1e-9)
+        cosines = np.append((self.vectors @ vector) / np.maximum(lengths, 1e-9), 0.0)
         return np.asarray(cosines[rows])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kofid.errors import CorruptArtifactError
+from kofid.errors import CorruptArtifactError, InputError
 
 FILE = "morpheme_df.tsv"
 
@@ -31,9 +31,18 @@ class Lexicon:
 
     @classmethod
     def load(cls, directory: Path) -> Lexicon:
-        """Read the lexicon of ``directory``; raise CorruptArtifactError if a line is no term and count."""
+        """Read the lexicon of ``directory``.
+
+        Raises InputError when there is none, CorruptArtifactError when a line is no term and count.
+        """
+        try:
+            lines = (directory / FILE).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{directory} has no {FILE}; make one with: python resources/recipes/span_words.py ARTICLES -o DIR"
+            ) from error
         frequency = {}
-        for number, line in enumerate((directory / FILE).read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(lines, start=1):
             key, tab, count = line.partition("\t")
             if not tab or not count.isdigit():
                 raise CorruptArtifactError(

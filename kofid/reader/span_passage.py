@@ -16,52 +16,10 @@ MAX_MORPHEMES = 9
 MAX_CHARS = 60
 
 # Kin stand side by side, so that one threshold of a tree can tell groups of tags apart.
-_TAGS = [
-    "NONE",
-    "NNG",
-    "NNP",
-    "SL",
-    "SH",
-    "XR",
-    "NP",
-    "NR",
-    "SN",
-    "NNB",
-    "XSN",
-    "ETN",
-    "JKG",
-    "JKS",
-    "JKC",
-    "JKO",
-    "JKB",
-    "JX",
-    "JC",
-    "JKQ",
-    "JKV",
-    "VCP",
-    "VCN",
-    "XSV",
-    "XSA",
-    "VV",
-    "VA",
-    "VX",
-    "EP",
-    "EF",
-    "EC",
-    "ETM",
-    "MM",
-    "XPN",
-    "MAG",
-    "MAJ",
-    "IC",
-    "SSO",
-    "SSC",
-    "SP",
-    "SF",
-    "SO",
-    "SW",
-    "SE",
-]
+_TAGS = (
+    "NONE NNG NNP SL SH XR NP NR SN NNB XSN ETN JKG JKS JKC JKO JKB JX JC JKQ JKV VCP VCN XSV XSA VV VA VX EP "
+    "EF EC ETM MM XPN MAG MAJ IC SSO SSC SP SF SO SW SE"
+).split()
 TAG = {tag: code for code, tag in enumerate(_TAGS)}
 NOMINAL = frozenset(TAG[t] for t in ["NNG", "NNP", "SL", "SH", "XR", "NP", "NR", "SN", "NNB", "XSN", "ETN"])
 PARTICLES = frozenset(TAG[t] for t in ["JKG", "JKS", "JKC", "JKO", "JKB", "JX", "JC", "JKQ", "JKV"])
@@ -75,19 +33,7 @@ _STARTS = NOMINAL - {TAG["XSN"], TAG["ETN"]} | {TAG[t] for t in ["SSO", "XPN", "
 _GLUE = frozenset(TAG[t] for t in ["NNG", "NNP", "SL", "SH", "XR", "NR", "SN", "NNB", "XSN"])
 _NUMBERS = frozenset((TAG["SN"], TAG["NR"]))
 _UNIT_SIGN = re.compile(r"[%℃°㎞㎡㎢㎏]")
-_CLOSERS = {
-    "(": ")",
-    "[": "]",
-    "〈": "〉",
-    "《": "》",
-    "「": "」",
-    "『": "』",
-    "‘": "’",
-    "“": "”",
-    "<": ">",
-    "'": "'",
-    '"': '"',
-}
+_CLOSERS = dict(zip("([〈《「『‘“<'\"", ")]〉》」』’”>'\"", strict=True))
 
 
 def tag_code(tag: str) -> int:
@@ -112,8 +58,9 @@ def term_key(morpheme: Morpheme) -> str:
 class AnalyzedPassage:
     """A passage with its M morphemes, S sentences and C candidate spans, all as arrays.
 
-    ``tags``, ``starts``, ``ends``, ``sentence_of``: (M,). ``first`` and ``last`` morpheme (both inclusive), ``start``
-    and ``end`` character, ``sentence``: (C,). ``sentence_bounds``: (S, 2) morpheme range, end exclusive.
+    ``keys`` (see term_key), ``forms``, ``tags`` (codes of TAG) and ``starts`` (character): M of each.
+    ``sentence_bounds``: (S, 2) morpheme range, end exclusive. ``first`` and ``last`` morpheme (both inclusive),
+    ``start`` and ``end`` character, ``sentence`` (of the passage) and ``surfaces`` (text without spaces): C of each.
     """
 
     passage: Passage
@@ -121,8 +68,6 @@ class AnalyzedPassage:
     forms: list[str]
     tags: np.ndarray
     starts: np.ndarray
-    ends: np.ndarray
-    sentence_of: np.ndarray
     sentence_bounds: np.ndarray
     first: np.ndarray
     last: np.ndarray
@@ -150,8 +95,6 @@ def analyze_passage(passage: Passage, morphemes: Sequence[Morpheme]) -> Analyzed
         forms=[m.form for m in morphemes],
         tags=tags,
         starts=starts,
-        ends=ends,
-        sentence_of=sentence_of,
         sentence_bounds=np.stack([bounds[:-1], bounds[1:]], axis=1).astype(np.int32),
         first=first,
         last=last,

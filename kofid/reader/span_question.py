@@ -22,57 +22,13 @@ _ASKS = (
 )
 ASKS = {name: code for code, (name, _) in enumerate(_ASKS, start=1)}
 _ASK_PATTERNS = tuple((ASKS[name], re.compile(pattern)) for name, pattern in _ASKS)
+# Terms that tell one question from another too little to be looked for: question words, and what goes with them.
 _QUESTION_WORDS = frozenset(
-    [
-        "누구",
-        "누",
-        "무엇",
-        "무어",
-        "뭐",
-        "뭣",
-        "무얼",
-        "어디",
-        "언제",
-        "몇",
-        "얼마",
-        "얼마나",
-        "왜",
-        "어떤",
-        "어느",
-        "무슨",
-        "어떻",
-        "어떻게",
-        "며칠",
-        "어때",
-        "어찌",
-        "이름",
-        "명칭",
-        "것",
-        "거",
-        "하~",
-        "되~",
-        "있~",
-        "말하~",
-        "무엇~",
-        "어떻~",
-        "어떠~",
-        "이~",
-        "알~",
-        "부르~",
-        "일컫~",
-        "뜻하~",
-        "년",
-        "월",
-        "일",
-        "명",
-        "개",
-        "수",
-        "때",
-        "중",
-        "당시",
-        "그",
-        "이",
-    ]
+    (
+        "누구 누 무엇 무어 뭐 뭣 무얼 어디 언제 몇 얼마 얼마나 왜 어떤 어느 무슨 어떻 어떻게 며칠 어때 어찌 이름 "
+        "명칭 것 거 하~ 되~ 있~ 말하~ 무엇~ 어떻~ 어떠~ 이~ 알~ 부르~ 일컫~ 뜻하~ 년 월 일 명 개 수 "
+        "때 중 당시 그 이"
+    ).split()
 )
 _NAMES = frozenset(["이름", "명칭", "성함", "호칭", "성명", "정체", "제목"])
 _WH = frozenset(
@@ -89,15 +45,20 @@ _KINDS = {
     "number": "수 개수 인구 높이 넓이 면적 길이 무게 거리 나이 명 비율 퍼센트 금액 가격 점수 키 크기 규모 온도 횟수 순위 개 번 "
     "회 살 세 권 위 원 달러 대 조 항 층 차 호 미터 km 킬로미터 kg 도 배 곡 장 편 번째 인원 속도 기온",
 }
-_KIND_OF = {noun: code for code, kind in enumerate(_KINDS.values(), start=1) for noun in kind.split()}
-_KIND_OF_ASK = {ASKS["who"]: 1, ASKS["when"]: 2, ASKS["where"]: 3, ASKS["how-many"]: 4}
+_KIND_CODES = {kind: code for code, kind in enumerate(_KINDS, start=1)}
+_KIND_OF = {noun: _KIND_CODES[kind] for kind, nouns in _KINDS.items() for noun in nouns.split()}
+_KIND_OF_ASK = {
+    ASKS[ask]: _KIND_CODES[kind]
+    for ask, kind in (("who", "person"), ("when", "date"), ("where", "place"), ("how-many", "number"))
+}
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedQuestion:
     """A question's terms (distinct keys in order), and what it asks for.
 
-    ``ask`` and ``kind`` are codes (0: none found); ``head`` is the noun that names the kind of answer (인물, 나라)
+    ``ask`` is a code of ASKS, ``kind`` of person, date, place and number in that order (1-4), 0 where none is found;
+    ``head`` is the noun that names the kind of answer (인물, 나라)
     and may be empty; ``unit`` the noun counted by 몇; ``verb`` the key of the last predicate; ``particle`` the
     form of the particle on the question word.
     """
@@ -133,8 +94,9 @@ def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuesti
 
 
 def _kind_of_last(syllable: str) -> int:
+    """Return the kind that a noun's last syllable tells (총리대신의 신: none); units of number are too ambiguous."""
     kind = _KIND_OF.get(syllable, 0)
-    return 0 if kind == 4 else kind
+    return 0 if kind == _KIND_CODES["number"] else kind
 
 
 def _head(words: Sequence[Morpheme]) -> str:

@@ -80,20 +80,26 @@ class Index:
     def __init__(self, artifact: Artifact, engine: str = "bm25s") -> None:
         self.artifact = artifact
         self.engine = engine
-        self.passages = PassageStore(artifact.directory)
         self.analyzer = Analyzer.from_settings(artifact.settings["analyzer"])
+        # Opened now, not when first asked: a later rebuild removes this generation's names, not its open files.
+        self.passages = PassageStore(artifact.directory)
+        self.sparse = self._open_sparse()
 
     @classmethod
     def open(cls, path: Path, *, engine: str = "bm25s", check_hashes: bool = True) -> Index:
         """Open an index directory; raises as ``open_artifact`` does, and when the analyzer has changed since."""
-        return cls(open_artifact(path, "index", check_hashes=check_hashes), engine)
+        while True:
+            artifact = open_artifact(path, "index", check_hashes=check_hashes)
+            try:
+                return cls(artifact, engine)
+            except FileNotFoundError:
+                if artifact.directory.exists():
+                    raise  # else a rebuild replaced it just now: open the new one
 
     def __len__(self) -> int:
         return len(self.passages)
 
-    @cached_property
-    def sparse(self) -> SparseEngine:
-        """The BM25 engine."""
+    def _open_sparse(self) -> SparseEngine:
         directory = self.artifact.directory / "sparse"
         if self.engine == "rank-bm25":
             k1, b = read_parameters(directory)

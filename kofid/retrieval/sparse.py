@@ -91,6 +91,8 @@ class RankBM25:
 def top(scores: Scores, k: int) -> list[tuple[int, float]]:
     """Return (position, score) of the best ``k`` positive scores, equal scores in corpus order."""
     found = np.flatnonzero(scores > 0)
+    if k < 1:
+        return []
     if len(found) > k:
         threshold = np.partition(scores[found], len(found) - k)[len(found) - k]
         found = found[scores[found] >= threshold]

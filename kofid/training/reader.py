@@ -25,7 +25,7 @@ VOCABULARY = 8_000
 def fresh_reader(size: str, texts: Sequence[str], *, vocab_size: int = VOCABULARY, seed: int = 1) -> FiDReader:
     """Return an untrained reader of a named size with a tokenizer learned from ``texts``."""
     from kofid.devices import seed_everything
-    from kofid.reader.fid_t5 import FRESH, FiDT5, fresh_config
+    from kofid.reader.fid_t5 import FRESH, FiDT5, fresh_config, mimetic_init
 
     if size not in FRESH:
         sizes = ", ".join(FRESH)
@@ -34,7 +34,9 @@ def fresh_reader(size: str, texts: Sequence[str], *, vocab_size: int = VOCABULAR
         )
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
-    return FiDReader(FiDT5(fresh_config(size, len(tokenizer))), tokenizer)
+    model = FiDT5(fresh_config(size, len(tokenizer)))
+    mimetic_init(model)
+    return FiDReader(model, tokenizer)
 
 
 def train_reader(

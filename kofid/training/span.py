@@ -1,23 +1,29 @@
-"""Trains the light span reader: a LambdaRank forest (Burges 2010) over the candidates of each question.
+"""Train the light span reader: a LambdaRank forest (Burges 2010) over the candidates of each question.
 
 A question has some 2,000 candidates, nearly all of them easy. So a small forest is fitted to a random sample first,
 and the forest that is kept learns from the wrong candidates which that one likes best.
+
+Memory: all candidates of all questions are kept, features in 16 bits; some 0.5 MB a question.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kofid.errors import InputError
+from kofid.language import say
 from kofid.morphology import analyze_many
 from kofid.reader.span import (
     FORMAT_VERSION,
+    MAX_ANSWERS,
+    MAX_RIVALS,
     Calibration,
     PassageCache,
     Words,
@@ -26,22 +32,26 @@ from kofid.reader.span import (
     find_candidates,
     import_lightgbm,
 )
-from kofid.reader.span_candidates import NAMES
+from kofid.reader.span_candidates import NAMES, Candidates
 from kofid.reader.span_kinds import Kinds
-from kofid.reader.span_lexicon import count_lexicon
+from kofid.reader.span_lexicon import Lexicon, count_lexicon
 from kofid.reader.span_passage import term_key
 from kofid.text import character_f1, exact_match, normalize_korquad, robust_match
-from kofid.types import Answer, Example
+from kofid.types import Answer, Example, Passage
 
 if TYPE_CHECKING:
     import lightgbm
 
-FOLDS = 3
+N_FOLDS = 3
 N_TREES = 260
 _N_MINER_TREES = 80
+_MINER_LEARNING_RATE = 0.15
+# Wrong candidates of each question: for the miner, and for the forest that is kept.
 _N_RANDOM = 80
 _N_HARDEST = 130
 _N_EASY = 40
+# Questions on one article are read one after the other, so few passages need to be kept.
+_CACHED_PASSAGES = 1_000
 _SETTINGS: dict[str, Any] = {
     "objective": "lambdarank",
     "learning_rate": 0.09,
@@ -57,43 +67,62 @@ _SETTINGS: dict[str, Any] = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-Progress = Callable[[str, int, int], None]
+# Passes items on, showing how far it is: (items, what is done with them, how many there are).
+Progress = Callable[[Iterable[int], str, int], Iterable[int]]
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """One question's candidates: features (C, F), texts, which are right and which wrong (C,), its fold.
+    """One question's C candidates: features (C, F) float16, which are right and which wrong, bool (C,); its fold.
 
-    A right text in a passage that is not gold is neither: chance may have put it there.
+    ``places``, (C, 3): which passage, start and end character. A right text in a passage that is not gold is neither
+    right nor wrong: chance may have put it there.
     """
 
     answers: tuple[str, ...]
+    passages: tuple[Passage, ...]
+    places: np.ndarray
     features: np.ndarray
-    texts: list[str]
     right: np.ndarray
     wrong: np.ndarray
     fold: int
+
+    def texts(self) -> list[str]:
+        """Return the texts of the candidates: made when needed, for they take much memory."""
+        return [self.passages[p].text[start:end] for p, start, end in self.places.tolist()]
+
+    def predict(self, trees: lightgbm.Booster, rows: np.ndarray | slice = _ALL) -> np.ndarray:
+        """Return the scores by ``trees`` of the candidates in ``rows``."""
+        return np.asarray(trees.predict(self.features[rows].astype(np.float32), num_threads=1))
 
 
 def train_span_reader(
     examples: Sequence[Example],
     directory: Path,
     seed: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = lambda items, what, total: items,
     words: Words | None = None,
 ) -> dict[str, float]:
     """Fit trees and confidence to ``examples`` and write the model's files into ``directory``.
 
     ``words`` holds word rarity and name kinds from elsewhere; without it rarity is counted over the passages of the
-    examples and kinds are left out. ``progress`` is called with stage, steps done and steps in all.
+    examples and kinds are left out. ``progress`` is given each long loop to show (``kofid.commands.console.progress``).
     Returns out-of-fold exact match and F1 (percent), and what the calibrated confidence is worth: the share of
     questions answered at 0.5 and the share of those right. Folds keep passages of one title together.
+    Raises InputError when no question has its answer in a gold passage.
     """
     words = words or Words(_count_words(examples), Kinds.load(directory))
     groups = _groups(examples, words, progress)
-    scores = _out_of_fold(groups, seed, progress)
+    if not any(g.right.any() and g.wrong.any() for g in groups):
+        raise InputError(
+            say(
+                f"질문 {len(examples)}개 가운데 정답이 패시지에 있는 것이 없습니다. 정답과 정답 패시지가 있는 자료를 주세요.",
+                f"none of {len(examples)} questions has its answer in a gold passage; give data with both",
+            )
+        )
+    scores, trees = _cross_fit(groups, seed, progress)
     calibration = _calibrate(groups, scores)
-    trees = _fit(groups, seed)
     directory.mkdir(parents=True, exist_ok=True)
     words.save(directory)
     (directory / "model.txt").write_text(trees.model_to_string(), encoding="utf-8")
@@ -102,35 +131,39 @@ def train_span_reader(
     return _figures(groups, scores, calibration)
 
 
-def _count_words(examples: Sequence[Example]) -> Any:
+def _count_words(examples: Sequence[Example]) -> Lexicon:
     texts = {hit.passage.id: hit.passage.text for example in examples for hit in example.hits}
     return count_lexicon([term_key(m) for m in morphemes] for morphemes in analyze_many(texts.values()))
 
 
-def _groups(examples: Sequence[Example], words: Words, progress: Progress | None) -> list[_Group]:
-    cache = PassageCache(words, capacity=20_000)
-    groups = []
-    for done, example in enumerate(examples, start=1):
-        found = find_candidates(example.question.text, example.hits, cache, words)
+def _groups(examples: Sequence[Example], words: Words, progress: Progress) -> list[_Group]:
+    """Return the groups of the examples that have any candidates, in order."""
+    cache = PassageCache(words, _CACHED_PASSAGES)
+    groups: dict[int, _Group] = {}
+    order = sorted(range(len(examples)), key=lambda i: _title(examples[i]))
+    for i in progress(order, say("답 후보 찾기", "finding candidates"), len(order)):
+        found = find_candidates(examples[i].question.text, examples[i].hits, cache, words)
         if found is not None:
-            groups.append(_group(example, found[0].features, found[1]))
-        if progress:
-            progress("candidates", done, len(examples))
-    return groups
+            groups[i] = _group(examples[i], *found)
+    return [groups[i] for i in sorted(groups)]
 
 
-def _group(example: Example, features: np.ndarray, answers: Sequence[Answer]) -> _Group:
+def _group(example: Example, candidates: Candidates, answers: Sequence[Answer]) -> _Group:
     gold = {normalize_korquad(a) for a in example.question.answers}
     positive = set(example.question.positive_ids)
+    passages = tuple(dict.fromkeys(a.passage for a in answers if a.passage))
+    number = {passage: n for n, passage in enumerate(passages)}
+    places = np.array([(number[a.passage], a.start, a.end) for a in answers if a.passage], dtype=np.int32)
     same = np.array([normalize_korquad(a.text) in gold for a in answers])
-    in_gold = np.array([not positive or (a.passage is not None and _is_gold(a.passage.id, positive)) for a in answers])
+    in_gold = np.array([not positive or _is_gold(p.id, positive) for p in passages])[places[:, 0]]
     return _Group(
         answers=example.question.answers,
-        features=features,
-        texts=[a.text for a in answers],
+        passages=passages,
+        places=places,
+        features=candidates.features.astype(np.float16),
         right=same & in_gold,
         wrong=~same,
-        fold=_fold(example),
+        fold=zlib.crc32(_title(example).encode("utf-8")) % N_FOLDS,
     )
 
 
@@ -139,34 +172,32 @@ def _is_gold(passage_id: str, positive: set[str]) -> bool:
     return passage_id in positive or passage_id.partition("#")[0] in positive
 
 
-def _fold(example: Example) -> int:
-    """Return the fold of an example: by the title of its gold passage, so that no article is in two."""
+def _title(example: Example) -> str:
+    """Return the title of the first gold passage, of the first passage if none is gold: folds keep articles whole."""
     positive = set(example.question.positive_ids)
-    titles = [h.passage.title for h in example.hits if _is_gold(h.passage.id, positive)] or [
-        h.passage.title for h in example.hits[:1]
-    ]
-    return zlib.crc32("".join(titles[:1]).encode("utf-8")) % FOLDS
+    titles = [h.passage.title for h in example.hits if _is_gold(h.passage.id, positive)]
+    return (titles or [h.passage.title for h in example.hits[:1]] or [""])[0]
 
 
 def _fit(groups: Sequence[_Group], seed: int) -> lightgbm.Booster:
     """Return the forest fitted to the hardest wrong candidates of each question, some easy ones among them."""
     usable = [g for g in groups if g.right.any() and g.wrong.any()]
     rng = np.random.default_rng(seed)
-    miner = _grow(usable, [_likely(g, rng) for g in usable], _N_MINER_TREES, 0.15, seed)
+    miner = _grow(usable, [_likely(g, rng) for g in usable], _N_MINER_TREES, _MINER_LEARNING_RATE, seed)
     return _grow(usable, [_hardest(g, miner, rng) for g in usable], N_TREES, _SETTINGS["learning_rate"], seed)
 
 
 def _likely(group: _Group, rng: np.random.Generator) -> np.ndarray:
     """Return wrong candidates at random, more from promising sentences."""
     wrong = np.nonzero(group.wrong)[0]
-    weight = 1.0 / (1.0 + group.features[wrong, NAMES.index("sentence_rank")])
+    weight = 1.0 / (1.0 + group.features[wrong, NAMES.index("sentence_rank")].astype(np.float32))
     return np.asarray(rng.choice(wrong, min(_N_RANDOM, len(wrong)), replace=False, p=weight / weight.sum()))
 
 
 def _hardest(group: _Group, miner: lightgbm.Booster, rng: np.random.Generator) -> np.ndarray:
     """Return the wrong candidates that ``miner`` scores highest, and some of the rest."""
     wrong = np.nonzero(group.wrong)[0]
-    scores = np.asarray(miner.predict(group.features[wrong], num_threads=1))
+    scores = group.predict(miner, wrong)
     ordered = wrong[np.argsort(-scores, kind="stable")]
     rest = ordered[_N_HARDEST:]
     return np.concatenate([ordered[:_N_HARDEST], rng.choice(rest, min(_N_EASY, len(rest)), replace=False)])
@@ -178,7 +209,7 @@ def _grow(
     """Return a forest fitted to all right candidates and the ``wrong`` ones given for each question."""
     engine = import_lightgbm()
     rows = [np.concatenate([np.nonzero(g.right)[0], w]) for g, w in zip(groups, wrong, strict=True)]
-    features = np.concatenate([g.features[r] for g, r in zip(groups, rows, strict=True)])
+    features = np.concatenate([g.features[r] for g, r in zip(groups, rows, strict=True)]).astype(np.float32)
     labels = np.concatenate([g.right[r] for g, r in zip(groups, rows, strict=True)]).astype(np.int8)
     least = min(40, max(len(labels) // 200, 2))
     settings = {**_SETTINGS, "seed": seed, "learning_rate": learning_rate, "min_data_in_leaf": least}
@@ -187,19 +218,17 @@ def _grow(
     return trees
 
 
-def _out_of_fold(groups: Sequence[_Group], seed: int, progress: Progress | None) -> list[np.ndarray]:
-    """Return each question's scores (C,) by trees that saw no question on the same article."""
+def _cross_fit(groups: Sequence[_Group], seed: int, progress: Progress) -> tuple[list[np.ndarray], lightgbm.Booster]:
+    """Return each question's scores (C,) by trees that saw no question on its article, and the trees that saw all."""
     scores: list[np.ndarray] = [np.zeros(0)] * len(groups)
-    for fold in range(FOLDS):
+    for fold in progress(range(N_FOLDS), say("교차 검증", "cross-validating"), N_FOLDS):
         kept_out = [i for i, g in enumerate(groups) if g.fold == fold]
         others = [g for g in groups if g.fold != fold]
-        if kept_out and any(g.right.any() for g in others):
+        if kept_out and any(g.right.any() and g.wrong.any() for g in others):
             trees = _fit(others, seed)
             for i in kept_out:
-                scores[i] = np.asarray(trees.predict(groups[i].features, num_threads=1))
-        if progress:
-            progress("folds", fold + 1, FOLDS)
-    return scores
+                scores[i] = groups[i].predict(trees)
+    return scores, _fit(groups, seed)
 
 
 def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibration:
@@ -208,9 +237,10 @@ def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibr
     right: list[bool] = []
     for group, score in zip(groups, scores, strict=True):
         if len(score):
-            best = distinct_answers(group.texts, score, limit=20)
-            inputs.append(np.stack(calibration_inputs(score[best]), axis=1)[:5])
-            right.extend(robust_match(group.texts[i], group.answers) for i in best[:5])
+            texts = group.texts()
+            best = distinct_answers(texts, score, limit=MAX_RIVALS)
+            inputs.append(np.stack(calibration_inputs(score[best]), axis=1)[:MAX_ANSWERS])
+            right.extend(robust_match(texts[i], group.answers) for i in best[:MAX_ANSWERS])
     if not inputs:
         return Calibration()
     table = np.concatenate([np.ones((len(right), 1)), np.concatenate(inputs)], axis=1)
@@ -227,6 +257,7 @@ def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibr
 
 
 def _figures(groups: Sequence[_Group], scores: Sequence[np.ndarray], calibration: Calibration) -> dict[str, float]:
+    """Return what train_span_reader reports, from the out-of-fold scores (C,) of each group."""
     exact: list[float] = []
     f1: list[float] = []
     confident: list[float] = []
@@ -234,8 +265,9 @@ def _figures(groups: Sequence[_Group], scores: Sequence[np.ndarray], calibration
     for group, score in zip(groups, scores, strict=True):
         if not len(score):
             continue
-        best = distinct_answers(group.texts, score, limit=20)
-        text = group.texts[best[0]] if best else ""
+        texts = group.texts()
+        best = distinct_answers(texts, score, limit=MAX_RIVALS)
+        text = texts[best[0]] if best else ""
         exact.append(exact_match(text, group.answers))
         f1.append(character_f1(text, group.answers))
         sure = bool(best) and calibration.confidence(score[best])[0] >= 0.5

@@ -65,15 +65,15 @@ def cloze(passage: Passage, sentence: str, morphemes: list[morphology.Morpheme])
     return " ".join(question.split()) + "?", answer
 
 
-def examples(sources: list[str], limit: int, n_context: int) -> Iterator[dict[str, object]]:
+def examples(sources: list[str], limit: int, n_context: int, words: int) -> Iterator[dict[str, object]]:
     """Yield FiD entries, one a passage."""
     window: deque[Passage] = deque(maxlen=40)
-    passages = (p for p in read_corpus(sources, passage_words=40) if 80 <= len(p.text) <= 300)
+    passages = (p for p in read_corpus(sources, passage_words=words) if 2 * words <= len(p.text) <= 8 * words)
     count = 0
     while batch := list(islice(passages, 512)):
         chosen = []
         for passage in batch:
-            pieces = [passage.text[a:b] for a, b in sentence_spans(passage.text) if 25 <= b - a <= 160]
+            pieces = [passage.text[a:b] for a, b in sentence_spans(passage.text) if 20 <= b - a <= 160]
             chosen.append(random.choice(pieces) if pieces else "")
         for passage, sentence, morphemes in zip(batch, chosen, morphology.analyze_many(chosen), strict=True):
             window.append(passage)
@@ -98,11 +98,12 @@ def main() -> None:
     parser.add_argument("articles", nargs="+")
     parser.add_argument("-n", "--limit", type=int, default=60_000)
     parser.add_argument("--n-context", type=int, default=3)
+    parser.add_argument("--passage-words", type=int, default=40)
     parser.add_argument("-o", "--output", required=True)
     arguments = parser.parse_args()
     random.seed(1)
     with open(arguments.output, "w", encoding="utf-8") as out:
-        for entry in examples(arguments.articles, arguments.limit, arguments.n_context):
+        for entry in examples(arguments.articles, arguments.limit, arguments.n_context, arguments.passage_words):
             out.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
