@@ -12,7 +12,6 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -763,11 +762,6 @@ def test_interrupting_is_said_in_one_line(small: Path, monkeypatch: pytest.Monke
 
 def test_interrupted_training_goes_on_with_resume(kb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kofid.commands import console
-    from kofid.training import trainer
-
-    @dataclass(frozen=True)
-    class Often(trainer.TrainOptions):
-        save_steps: int = 2
 
     @contextlib.contextmanager
     def interrupted(_what: str) -> Iterator[Callable[[int, int, float], None]]:
@@ -780,10 +774,9 @@ def test_interrupted_training_goes_on_with_resume(kb: Path, tmp_path: Path, monk
     def train(output: str, *more: str) -> Result:
         return kofid(
             "train-reader", "-i", kb, QUESTIONS, "--limit", 12, "--n-context", 2, "--model", "fresh:tiny",
-            "--vocab-size", 500, "--max-steps", 5, "--lr", 1e-2, "--device", "cpu", "-o", tmp_path / output, *more,
+            "--vocab-size", 500, "--max-steps", 5, "--save-steps", 2, "--lr", 1e-2, "--device", "cpu", "-o", tmp_path / output, *more,
         )  # fmt: skip
 
-    monkeypatch.setattr(trainer, "TrainOptions", Often)
     assert train("whole").code == 0
     with monkeypatch.context() as patch:
         patch.setattr(console, "training_progress", interrupted)

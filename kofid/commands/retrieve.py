@@ -36,6 +36,16 @@ def run(
     evaluate: Annotated[
         bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
     ] = False,
+    keep_gold: Annotated[
+        bool,
+        typer.Option(
+            "--keep-gold",
+            help=say(
+                "정답 패시지를 못 찾았으면 마지막 자리에 넣습니다 (훈련 자료용)",
+                "Put a gold passage that was not found in the last place (for training data)",
+            ),
+        ),
+    ] = False,
     output: OutputFile = None,
     encoding: Encoding = None,
     limit: Limit = None,
@@ -47,6 +57,7 @@ def run(
     from kofid.metrics import HIT_CUTOFFS
     from kofid.pipeline import Search, dense_search
     from kofid.retrieval.index import Index
+    from kofid.training.data import with_gold
 
     if mode not in ("sparse", "dense") or engine not in ("bm25s", "rank-bm25"):
         raise UsageError(
@@ -65,8 +76,11 @@ def run(
 
     def results() -> Iterator[Example]:
         for question in console.progress(asked, say("찾는 중", "searching"), len(asked)):
-            yield Example(question, tuple(search(question.text, depth)))
+            example = Example(question, tuple(search(question.text, depth)))
+            yield with_gold(example, opened, depth) if keep_gold else example
 
+    if evaluate and keep_gold:
+        raise UsageError(say("--eval과 --keep-gold는 함께 쓸 수 없습니다", "--eval and --keep-gold do not go together"))
     if evaluate:
         evaluate_hits(results(), json_output)
     else:

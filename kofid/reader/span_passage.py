@@ -16,10 +16,11 @@ MAX_MORPHEMES = 9
 MAX_CHARS = 60
 
 # Kin stand side by side, so that one threshold of a tree can tell groups of tags apart.
-_TAGS = (
-    "NONE NNG NNP SL SH XR NP NR SN NNB XSN ETN JKG JKS JKC JKO JKB JX JC JKQ JKV VCP VCN XSV XSA VV VA VX EP "
-    "EF EC ETM MM XPN MAG MAJ IC SSO SSC SP SF SO SW SE"
-).split()
+_TAGS = [
+    "NONE", "NNG", "NNP", "SL", "SH", "XR", "NP", "NR", "SN", "NNB", "XSN", "ETN", "JKG", "JKS", "JKC", "JKO",
+    "JKB", "JX", "JC", "JKQ", "JKV", "VCP", "VCN", "XSV", "XSA", "VV", "VA", "VX", "EP", "EF", "EC", "ETM",
+    "MM", "XPN", "MAG", "MAJ", "IC", "SSO", "SSC", "SP", "SF", "SO", "SW", "SE",
+]  # fmt: skip
 TAG = {tag: code for code, tag in enumerate(_TAGS)}
 NOMINAL = frozenset(TAG[t] for t in ["NNG", "NNP", "SL", "SH", "XR", "NP", "NR", "SN", "NNB", "XSN", "ETN"])
 PARTICLES = frozenset(TAG[t] for t in ["JKG", "JKS", "JKC", "JKO", "JKB", "JX", "JC", "JKQ", "JKV"])

@@ -23,13 +23,12 @@ _ASKS = (
 ASKS = {name: code for code, (name, _) in enumerate(_ASKS, start=1)}
 _ASK_PATTERNS = tuple((ASKS[name], re.compile(pattern)) for name, pattern in _ASKS)
 # Terms that tell one question from another too little to be looked for: question words, and what goes with them.
-_QUESTION_WORDS = frozenset(
-    (
-        "누구 누 무엇 무어 뭐 뭣 무얼 어디 언제 몇 얼마 얼마나 왜 어떤 어느 무슨 어떻 어떻게 며칠 어때 어찌 이름 "
-        "명칭 것 거 하~ 되~ 있~ 말하~ 무엇~ 어떻~ 어떠~ 이~ 알~ 부르~ 일컫~ 뜻하~ 년 월 일 명 개 수 "
-        "때 중 당시 그 이"
-    ).split()
-)
+_QUESTION_WORDS = frozenset([
+    "누구", "누", "무엇", "무어", "뭐", "뭣", "무얼", "어디", "언제", "몇", "얼마", "얼마나", "왜",
+    "어떤", "어느", "무슨", "어떻", "어떻게", "며칠", "어때", "어찌", "이름", "명칭", "것", "거",
+    "하~", "되~", "있~", "말하~", "무엇~", "어떻~", "어떠~", "이~", "알~", "부르~", "일컫~",
+    "뜻하~", "년", "월", "일", "명", "개", "수", "때", "중", "당시", "그", "이",
+])  # fmt: skip
 _NAMES = frozenset(["이름", "명칭", "성함", "호칭", "성명", "정체", "제목"])
 _WH = frozenset(
     ["누구", "누", "무엇", "무어", "뭐", "뭣", "어디", "언제", "몇", "얼마", "얼마나", "며칠", "어떻게", "어떻"]

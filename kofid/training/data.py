@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kofid.errors import InputError
@@ -31,10 +32,17 @@ def attach_hits(questions: Iterable[Question], index: Index, n_context: int, *, 
     to learn.
     """
     for question in questions:
-        hits = index.search(question.text, n_context)
-        if keep_gold and question.positive_ids and not any(is_positive(question, hit.passage) for hit in hits):
-            hits = [*hits[: n_context - 1], *_gold(question, index)]
-        yield Example(question, tuple(hits), question.answers[0] if question.answers else None)
+        target = question.answers[0] if question.answers else None
+        example = Example(question, tuple(index.search(question.text, n_context)), target)
+        yield with_gold(example, index, n_context) if keep_gold else example
+
+
+def with_gold(example: Example, index: Index, n_context: int) -> Example:
+    """Return the example with a gold passage in the last of ``n_context`` places where none was found."""
+    question = example.question
+    if not question.positive_ids or any(is_positive(question, hit.passage) for hit in example.hits):
+        return example
+    return replace(example, hits=(*example.hits[: n_context - 1], *_gold(question, index)))
 
 
 def _gold(question: Question, index: Index) -> list[Hit]:

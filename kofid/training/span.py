@@ -3,7 +3,7 @@
 A question has some 2,000 candidates, nearly all of them easy. So a small forest is fitted to a random sample first,
 and the forest that is kept learns from the wrong candidates which that one likes best.
 
-Memory: all candidates of all questions are kept, features in 16 bits; some 0.5 MB a question.
+All candidates of all questions are kept in memory, features compressed: some 0.2 MB a question.
 """
 
 from __future__ import annotations
@@ -69,21 +69,20 @@ _SETTINGS: dict[str, Any] = {
 }
 # Passes items on, showing how far it is: (items, what is done with them, how many there are).
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
-_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """One question's C candidates: features (C, F) float16, which are right and which wrong, bool (C,); its fold.
+    """One question's C candidates: which are right and which wrong, bool (C,); its fold.
 
-    ``places``, (C, 3): which passage, start and end character. A right text in a passage that is not gold is neither
-    right nor wrong: chance may have put it there.
+    ``places``, (C, 3): which passage, start and end character. ``packed``: the features, compressed. A right text in
+    a passage that is not gold is neither right nor wrong: chance may have put it there.
     """
 
     answers: tuple[str, ...]
     passages: tuple[Passage, ...]
     places: np.ndarray
-    features: np.ndarray
+    packed: bytes
     right: np.ndarray
     wrong: np.ndarray
     fold: int
@@ -92,9 +91,9 @@ class _Group:
         """Return the texts of the candidates: made when needed, for they take much memory."""
         return [self.passages[p].text[start:end] for p, start, end in self.places.tolist()]
 
-    def predict(self, trees: lightgbm.Booster, rows: np.ndarray | slice = _ALL) -> np.ndarray:
-        """Return the scores by ``trees`` of the candidates in ``rows``."""
-        return np.asarray(trees.predict(self.features[rows].astype(np.float32), num_threads=1))
+    def features(self) -> np.ndarray:
+        """Return the features (C, F), float32."""
+        return np.frombuffer(zlib.decompress(self.packed), dtype=np.float32).reshape(len(NAMES), -1).T
 
 
 def train_span_reader(
@@ -160,7 +159,8 @@ def _group(example: Example, candidates: Candidates, answers: Sequence[Answer]) 
         answers=example.question.answers,
         passages=passages,
         places=places,
-        features=candidates.features.astype(np.float16),
+        # Column by column, as most columns hold few different values: a sixth of the memory for some 10 % of the time.
+        packed=zlib.compress(candidates.features.T.tobytes(), level=1),
         right=same & in_gold,
         wrong=~same,
         fold=zlib.crc32(_title(example).encode("utf-8")) % N_FOLDS,
@@ -183,37 +183,45 @@ def _fit(groups: Sequence[_Group], seed: int) -> lightgbm.Booster:
     """Return the forest fitted to the hardest wrong candidates of each question, some easy ones among them."""
     usable = [g for g in groups if g.right.any() and g.wrong.any()]
     rng = np.random.default_rng(seed)
-    miner = _grow(usable, [_likely(g, rng) for g in usable], _N_MINER_TREES, _MINER_LEARNING_RATE, seed)
-    return _grow(usable, [_hardest(g, miner, rng) for g in usable], N_TREES, _SETTINGS["learning_rate"], seed)
+    miner = _grow(usable, lambda g, f: _likely(g, f, rng), _N_MINER_TREES, _MINER_LEARNING_RATE, seed)
+    return _grow(usable, lambda g, f: _hardest(g, f, miner, rng), N_TREES, _SETTINGS["learning_rate"], seed)
 
 
-def _likely(group: _Group, rng: np.random.Generator) -> np.ndarray:
+def _likely(group: _Group, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return wrong candidates at random, more from promising sentences."""
     wrong = np.nonzero(group.wrong)[0]
-    weight = 1.0 / (1.0 + group.features[wrong, NAMES.index("sentence_rank")].astype(np.float32))
+    weight = 1.0 / (1.0 + features[wrong, NAMES.index("sentence_rank")])
     return np.asarray(rng.choice(wrong, min(_N_RANDOM, len(wrong)), replace=False, p=weight / weight.sum()))
 
 
-def _hardest(group: _Group, miner: lightgbm.Booster, rng: np.random.Generator) -> np.ndarray:
+def _hardest(group: _Group, features: np.ndarray, miner: lightgbm.Booster, rng: np.random.Generator) -> np.ndarray:
     """Return the wrong candidates that ``miner`` scores highest, and some of the rest."""
     wrong = np.nonzero(group.wrong)[0]
-    scores = group.predict(miner, wrong)
+    scores = np.asarray(miner.predict(features[wrong], num_threads=1))
     ordered = wrong[np.argsort(-scores, kind="stable")]
     rest = ordered[_N_HARDEST:]
     return np.concatenate([ordered[:_N_HARDEST], rng.choice(rest, min(_N_EASY, len(rest)), replace=False)])
 
 
 def _grow(
-    groups: Sequence[_Group], wrong: Sequence[np.ndarray], n_trees: int, learning_rate: float, seed: int
+    groups: Sequence[_Group],
+    choose: Callable[[_Group, np.ndarray], np.ndarray],
+    n_trees: int,
+    learning_rate: float,
+    seed: int,
 ) -> lightgbm.Booster:
-    """Return a forest fitted to all right candidates and the ``wrong`` ones given for each question."""
+    """Return a forest fitted to all right candidates and, for each group and its features, the wrong ones chosen."""
     engine = import_lightgbm()
-    rows = [np.concatenate([np.nonzero(g.right)[0], w]) for g, w in zip(groups, wrong, strict=True)]
-    features = np.concatenate([g.features[r] for g, r in zip(groups, rows, strict=True)]).astype(np.float32)
-    labels = np.concatenate([g.right[r] for g, r in zip(groups, rows, strict=True)]).astype(np.int8)
-    least = min(40, max(len(labels) // 200, 2))
+    tables, labels = [], []
+    for group in groups:
+        features = group.features()
+        rows = np.concatenate([np.nonzero(group.right)[0], choose(group, features)])
+        tables.append(features[rows])
+        labels.append(group.right[rows].astype(np.int8))
+    sizes = [len(table) for table in tables]
+    least = min(40, max(sum(sizes) // 200, 2))
     settings = {**_SETTINGS, "seed": seed, "learning_rate": learning_rate, "min_data_in_leaf": least}
-    data = engine.Dataset(features, labels, group=[len(r) for r in rows], feature_name=list(NAMES))
+    data = engine.Dataset(np.concatenate(tables), np.concatenate(labels), group=sizes, feature_name=list(NAMES))
     trees: lightgbm.Booster = engine.train(settings, data, n_trees)
     return trees
 
@@ -227,7 +235,7 @@ def _cross_fit(groups: Sequence[_Group], seed: int, progress: Progress) -> tuple
         if kept_out and any(g.right.any() and g.wrong.any() for g in others):
             trees = _fit(others, seed)
             for i in kept_out:
-                scores[i] = groups[i].predict(trees)
+                scores[i] = np.asarray(trees.predict(groups[i].features(), num_threads=1))
     return scores, _fit(groups, seed)
 
 

@@ -55,10 +55,12 @@ NOUNS = frozenset(["NNG", "NNP", "SL"])
 NOMINAL = NOUNS | {"NNB", "XSN", "SN", "XR", "SH", "XPN"}
 DEFINED = frozenset(["NNG", "NNP", "NNB", "XSN"])
 # Nouns that stand where a kind would but name none.
-NO_KIND = frozenset(
-    "것 말 이름 목록 문서 일종 때 등 수 이후 중 당시 대한 자신 현재 다음 하나 경우 후 뒤 원래 본래 출신 동안 과거 오늘날 세기 초 "
-    "기준 국립 시립 주한 통일 북 남 다양 고대 현대 역대 초대 전 현 제".split()
-)
+NO_KIND = frozenset([
+    "것", "말", "이름", "목록", "문서", "일종", "때", "등", "수", "이후", "중", "당시", "대한", "자신",
+    "현재", "다음", "하나", "경우", "후", "뒤", "원래", "본래", "출신", "동안", "과거", "오늘날", "세기",
+    "초", "기준", "국립", "시립", "주한", "통일", "북", "남", "다양", "고대", "현대", "역대", "초대", "전",
+    "현", "제",
+])  # fmt: skip
 # These are kinds in a definition, but not in front of a name.
 NOT_BESIDE = frozenset(["지역", "시대", "시즌", "리그"])
 
