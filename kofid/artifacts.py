@@ -17,7 +17,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,17 @@ class Artifact:
     kind: str
     settings: dict[str, Any]
     fingerprint: str
+
+
+def write_file(path: Path, chunks: Iterable[str]) -> None:
+    """Write a text file that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(chunks)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def is_artifact(path: Path) -> bool:

@@ -9,9 +9,18 @@ from kofid.errors import InputError
 from kofid.language import say
 
 
+def _roots() -> tuple[Path, Path]:
+    return Path(str(files("kofid"))) / "resources", Path(__file__).parents[1] / "resources"
+
+
+def is_bundled(name: str) -> bool:
+    """Tell whether a file or folder ships with this installation."""
+    return any((root / name).exists() for root in _roots())
+
+
 def resource(name: str) -> Path:
     """Return the path of a shipped file or folder: inside the installed package, or beside it in a checkout."""
-    for root in (Path(str(files("kofid"))) / "resources", Path(__file__).parents[1] / "resources"):
+    for root in _roots():
         if (root / name).exists():
             return root / name
     raise InputError(

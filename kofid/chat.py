@@ -13,7 +13,7 @@ from kofid.pipeline import Pipeline, Reply
 from kofid.types import Hit
 
 
-def reply_to_json(reply: Reply) -> dict[str, Any]:
+def reply_to_json(reply: Reply, *, n_evidence: int = 5) -> dict[str, Any]:
     """Return a reply for scripts: ``question``, ``answer``, ``score`` in [0, 1], ``sure``, ``evidence``."""
     best = reply.answer
     return {
@@ -23,7 +23,7 @@ def reply_to_json(reply: Reply) -> dict[str, Any]:
         "sure": reply.sure,
         "evidence": [
             {"id": h.passage.id, "title": h.passage.title, "text": h.passage.text, "score": round(h.score, 4)}
-            for h in reply.evidence
+            for h in reply.evidence[:n_evidence]
         ],
     }
 

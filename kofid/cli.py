@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -27,10 +27,11 @@ COMMANDS = (
     "verify",
     "doctor",
 )
+INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 class CommandGroup(TyperGroup):
-    """Imports a subcommand's module only when it is run or listed."""
+    """Imports a subcommand's module only when it is run or listed, and gives every error its exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names in the order of COMMANDS."""
@@ -47,8 +48,29 @@ class CommandGroup(TyperGroup):
         )(module.run)
         command: Any = typer.main.get_command(app)
         for parameter in command.params:
-            parameter.show_envvar = False  # every option has one (KOFID_COMMAND_OPTION); README says so once
+            parameter.show_envvar = False  # every option has one; README says so once
+            parameter.envvar = f"KOFID_{cmd_name}_{_setting(parameter)}".replace("-", "_").upper()
         return command
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand; end with an exit code where it fails."""
+        try:
+            return super().invoke(ctx)
+        except KofidError as error:
+            raise typer.Exit(_fail(str(error), error.exit_code)) from error
+        except BrokenPipeError as error:
+            # Who read our output has enough (as head does); Python must not complain when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
+        except (OSError, MemoryError) as error:
+            raise typer.Exit(_fail(f"{type(error).__name__}: {error}", ResourceError.exit_code)) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(_fail(say("멈추었습니다.", "interrupted."), INTERRUPTED)) from error
+
+
+def _setting(parameter: Any) -> str:
+    """Return an option's name in settings: its longest flag without the dashes."""
+    return str(max(parameter.opts, key=len)).lstrip("-")
 
 
 def _example(lines: str) -> str:
@@ -62,7 +84,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _configure(context: typer.Context, path: str | None) -> None:
+def _configure(context: Any, path: str | None) -> None:
     """Take defaults from a TOML file with a table for each command; flags and KOFID_* variables go before it."""
     if path is None:
         return
@@ -75,9 +97,31 @@ def _configure(context: typer.Context, path: str | None) -> None:
         raise InputError(
             say(f"{path}: 설정을 읽을 수 없습니다 ({error})", f"{path}: settings cannot be read ({error})")
         ) from error
-    context.default_map = {
-        command: {name.replace("-", "_"): value for name, value in table.items()} for command, table in tables.items()
-    }
+    context.default_map = {name: _command_defaults(context, path, name, table) for name, table in tables.items()}
+
+
+def _command_defaults(context: Any, path: str, name: str, table: Any) -> dict[str, Any]:
+    """Return a command's table with parameter names for option names; raise InputError for what it does not have."""
+    command = context.command.get_command(context, name)
+    if command is None or not isinstance(table, dict):
+        known = ", ".join(COMMANDS)
+        raise InputError(
+            say(
+                f"{path}: '{name}'은(는) 명령의 표가 아닙니다. 명령: {known}",
+                f"{path}: '{name}' is not a table of a command; commands: {known}",
+            )
+        )
+    options = {_setting(parameter): parameter.name for parameter in command.params}
+    for option in table:
+        if option not in options:
+            known = ", ".join(options)
+            raise InputError(
+                say(
+                    f"{path}: [{name}]에 '{option}' 선택지는 없습니다. 있는 것: {known}",
+                    f"{path}: [{name}] has no option '{option}'; there are: {known}",
+                )
+            )
+    return {options[option]: value for option, value in table.items()}
 
 
 def build_app() -> typer.Typer:
@@ -86,6 +130,7 @@ def build_app() -> typer.Typer:
         cls=CommandGroup,
         no_args_is_help=True,
         rich_markup_mode=None,
+        pretty_exceptions_enable=False,
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "KOFID"},
         help=say(
@@ -103,7 +148,7 @@ def build_app() -> typer.Typer:
             typer.Option("--version", callback=_show_version, is_eager=True, help=say("판을 보입니다", "Show version")),
         ] = False,
         lang: Annotated[
-            str, typer.Option(metavar="ko|en", help=say("말과 도움말의 언어", "Language of messages"))
+            Literal["ko", "en"], typer.Option(help=say("말과 도움말의 언어", "Language of messages"))
         ] = "ko",
         quiet: Annotated[
             bool, typer.Option("--quiet", "-q", help=say("진행 막대를 보이지 않습니다", "No progress bars"))
@@ -122,26 +167,18 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    if "--lang" in sys.argv[1:-1]:  # before any help text is made
-        set_language(sys.argv[sys.argv.index("--lang") + 1])
-    if any(argument == "--lang=en" for argument in sys.argv):
-        set_language("en")
+    arguments = sys.argv[1:]
+    if "--lang=en" in arguments or ("--lang", "en") in zip(arguments, arguments[1:], strict=False):
+        set_language("en")  # before any help text is made
     sys.exit(_run())
 
 
 def _run() -> int:
+    """Run the command line and return its exit code."""
     try:
         build_app()(prog_name="kofid")
-    except KofidError as error:
-        return _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has enough (as with head); Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (OSError, MemoryError) as error:
-        return _fail(f"{type(error).__name__}: {error}", ResourceError.exit_code)
-    except KeyboardInterrupt:
-        return _fail(say("멈추었습니다.", "Interrupted."), 130)
+    except SystemExit as end:
+        return int(end.code or 0)
     except Exception as error:
         if os.environ.get("KOFID_DEBUG"):
             raise

@@ -88,6 +88,7 @@ class Pipeline:
 def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Reader:
     """Open a bundled reader by name, one that kofid trained, or any Hugging Face T5 checkpoint."""
     path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
+    _refuse_missing(path)
     settings: dict[str, Any] = {}
     if is_artifact(path) or path.exists() and not (path / "config.json").is_file():
         artifact = open_artifact(path, "reader")
@@ -104,6 +105,12 @@ def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Read
     return FiDReader.load(name, device=choose_device(device), n_context=n_context, max_tokens=max_tokens)
 
 
+def _refuse_missing(path: Path) -> None:
+    """Raise InputError for a path that is not there, unless it may be a name on a model hub (OWNER/NAME)."""
+    if not path.exists() and (path.is_absolute() or path.parts[0] in ("..", ".") or len(path.parts) > 2):
+        raise InputError(say(f"{path}: 그런 디렉터리가 없습니다", f"{path}: no such directory"))
+
+
 def open_encoder(name: str, device: str = "auto") -> tuple[DenseEncoder, str, str]:
     """Open an encoder that kofid trained, or any Hugging Face encoder; return it, its name and its fingerprint."""
     from kofid.devices import choose_device
@@ -117,6 +124,7 @@ def open_encoder(name: str, device: str = "auto") -> tuple[DenseEncoder, str, st
             str(path.resolve()),
             artifact.fingerprint,
         )
+    _refuse_missing(path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(say(f"{path}: 모델이 아닙니다", f"{path}: not a model"))
     encoder = DenseEncoder.load(name, choose_device(device))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kofid.errors import IncompatibleArtifactError
+from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.morphology import analyze, analyze_many
 from kofid.reader.span import (
     MAX_ANSWERS,
@@ -22,7 +22,7 @@ from kofid.reader.span import (
     find_candidates,
 )
 from kofid.reader.span_candidates import NAMES
-from kofid.reader.span_kinds import BUCKETS, Kinds
+from kofid.reader.span_kinds import BUCKETS, Kinds, name_pieces
 from kofid.reader.span_lexicon import Lexicon, count_lexicon
 from kofid.reader.span_passage import analyze_passage
 from kofid.reader.span_question import ASKS, analyze_question
@@ -161,6 +161,27 @@ def test_name_vectors_do_not_depend_on_what_stands_around() -> None:
     np.testing.assert_allclose(alone, inside, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["무정", "한국 은행", "A", "\U0001f600 이모지", "각각각"])
+def test_name_vectors_are_the_sum_of_their_pieces(name: str) -> None:
+    generator = np.random.default_rng(1)
+    buckets = generator.normal(size=(2 * BUCKETS, 3)).astype(np.float32)
+    kinds = Kinds(buckets, np.zeros((0, 3), np.float32), (), *np.zeros((2, 0), np.int64))
+    slow = sum(weight * buckets[piece] for piece, weight in name_pieces(name))
+    fast = kinds.name_vectors(name, np.array([0]), np.array([len(name)]), [name.replace(" ", "")])
+    np.testing.assert_allclose(fast[0], slow, rtol=1e-4, atol=1e-4)
+
+
+def test_words_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="span_words.py"):
+        Words.load(tmp_path)
+
+
+def test_training_without_any_answer_is_refused(tmp_path: Path) -> None:
+    unanswered = [Example(Question(e.question.text, answers=("없는 답",)), e.hits) for e in _examples()[:3]]
+    with pytest.raises(InputError, match="3"):
+        train_span_reader(unanswered, tmp_path)
+
+
 def test_training_reports_and_reads(model: tuple[Path, dict[str, float]], reader: SpanReader) -> None:
     assert model[1]["covered"] == 100.0
     assert model[1]["out_of_fold_em"] > 60.0
@@ -245,7 +266,7 @@ def test_another_format_is_refused(model: tuple[Path, dict[str, float]], tmp_pat
         (tmp_path / file.name).write_bytes(file.read_bytes())
     settings = json.loads((tmp_path / "span.json").read_text(encoding="utf-8"))
     (tmp_path / "span.json").write_text(json.dumps({**settings, "format_version": 99}), encoding="utf-8")
-    with pytest.raises(IncompatibleArtifactError, match="format 99"):
+    with pytest.raises(IncompatibleArtifactError, match="(format|형식) 99"):
         SpanReader.load(tmp_path)
 
 

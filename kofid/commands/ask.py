@@ -35,7 +35,13 @@ def run(
     ] = False,
     reader: Annotated[str, typer.Option(metavar="span|t5|MODEL", help=say("리더", "Reader"))] = "span",
     k: Annotated[int, typer.Option("-k", min=1, help=say("읽을 패시지 수", "Passages to read"))] = 10,
-    evidence: Annotated[int, typer.Option(min=1, help=say("보일 근거 패시지 수", "Passages to show as evidence"))] = 1,
+    evidence: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=say("보일 근거 패시지 수 (기본 1, JSON은 5)", "Passages to show as evidence (default 1, in JSON 5)"),
+        ),
+    ] = None,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -56,10 +62,10 @@ def run(
         console.calm_libraries()
     pipeline = Pipeline(opened, open_reader(reader, device=device, n_context=k), opened.search, k)
     if interactive:
-        chat.converse(pipeline, n_evidence=evidence)
+        chat.converse(pipeline, n_evidence=evidence or 1)
     for question in asked:
         reply = pipeline.ask(question.text)
         if console.wants_json(json_output):
-            console.print_json(chat.reply_to_json(reply))
+            console.print_json(chat.reply_to_json(reply, n_evidence=evidence or 5))
         else:
-            chat.show(pipeline, reply, n_evidence=evidence)
+            chat.show(pipeline, reply, n_evidence=evidence or 1)

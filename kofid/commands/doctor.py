@@ -33,13 +33,13 @@ def run(json_output: Json = False) -> None:
     """Report the installation."""
     import torch
 
-    from kofid.bundled import resource
+    from kofid.bundled import is_bundled
     from kofid.pipeline import BUNDLED_READERS
 
     found = {"python": platform.python_version(), "cpus": str(os.cpu_count())}
     found |= {name: _version(name) for name in PACKAGES}
     found["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "-"
-    found["bundled readers"] = ", ".join(name for name, path in BUNDLED_READERS.items() if resource(path).exists())
+    found["bundled readers"] = ", ".join(name for name, path in BUNDLED_READERS.items() if is_bundled(path))
     if console.wants_json(json_output):
         console.print_json(found)
     else:

@@ -44,6 +44,7 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Score answers."""
+    from kofid.artifacts import write_file
     from kofid.evaluate import predict, summarize
     from kofid.pipeline import Pipeline, open_reader
     from kofid.retrieval.index import Index
@@ -57,6 +58,5 @@ def run(
     pipeline = Pipeline(opened, open_reader(reader, device=device, n_context=k), opened.search, k)
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
     if predictions is not None:
-        with predictions.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results)
+        write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results))
     console.print_metrics(summarize(results), json_output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -45,8 +45,8 @@ def run(
     passage_words: Annotated[int, typer.Option(min=10, help=say("나눌 때 패시지의 낱말 수", "Words a passage"))] = 100,
     encoding: Encoding = None,
     on_error: Annotated[
-        str,
-        typer.Option(metavar="stop|skip", help=say("잘못된 줄에서 멈출지, 빼고 갈지", "At a bad record: stop or skip")),
+        Literal["stop", "skip"],
+        typer.Option(help=say("잘못된 줄에서 멈출지, 빼고 갈지", "At a bad record: stop or skip")),
     ] = "stop",
     k1: Annotated[float, typer.Option(min=0.0, help="BM25 k1")] = 1.2,
     b: Annotated[float, typer.Option(min=0.0, max=1.0, help="BM25 b")] = 0.75,

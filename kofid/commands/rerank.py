@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from kofid.commands import console
 from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, Verify
 from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
-from kofid.errors import UsageError
 from kofid.language import say
 from kofid.types import Example
 
@@ -31,7 +30,7 @@ def run(
     index: IndexPath,
     questions: Questions = None,
     k: K = 10,
-    mode: Annotated[str, typer.Option(metavar="sequential|cross", help=say("섞는 방법", "How to combine"))] = "cross",
+    mode: Annotated[Literal["sequential", "cross"], typer.Option(help=say("섞는 방법", "How to combine"))] = "cross",
     dense_weight: Annotated[
         float, typer.Option(help=say("cross에서 조밀 점수의 몫", "Weight of dense scores in cross"))
     ] = 1.1,
@@ -63,10 +62,6 @@ def run(
     from kofid.pipeline import dense_search, reorder_example
     from kofid.retrieval.index import Index
 
-    if mode not in ("sequential", "cross"):
-        raise UsageError(
-            say(f"--mode {mode}: sequential과 cross가 있습니다", f"--mode {mode}: there are sequential and cross")
-        )
     opened = Index.open(index, check_hashes=verify)
     console.calm_libraries()
     wanted = max(HIT_CUTOFFS) if evaluate else k

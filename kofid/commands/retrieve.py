@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,10 +28,13 @@ def run(
     index: IndexPath,
     questions: Questions = None,
     k: K = 10,
-    mode: Annotated[str, typer.Option(metavar="sparse|dense", help=say("찾는 방법", "How to search"))] = "sparse",
+    mode: Annotated[
+        Literal["sparse", "dense"],
+        typer.Option(help=say("찾는 방법 (섞는 것은 kofid rerank)", "How to search (hybrids: kofid rerank)")),
+    ] = "sparse",
     engine: Annotated[
-        str,
-        typer.Option(metavar="bm25s|rank-bm25", help=say("BM25 엔진 (순위는 같습니다)", "BM25 engine (same ranking)")),
+        Literal["bm25s", "rank-bm25"],
+        typer.Option(help=say("BM25 엔진 (순위는 같습니다)", "BM25 engine (same ranking)")),
     ] = "bm25s",
     evaluate: Annotated[
         bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
@@ -59,13 +62,6 @@ def run(
     from kofid.retrieval.index import Index
     from kofid.training.data import with_gold
 
-    if mode not in ("sparse", "dense") or engine not in ("bm25s", "rank-bm25"):
-        raise UsageError(
-            say(
-                f"--mode {mode} --engine {engine}: 그런 방법은 없습니다. 섞어 찾기는 kofid rerank 에 있습니다.",
-                f"--mode {mode} --engine {engine}: no such way; hybrids are in kofid rerank",
-            )
-        )
     asked = given_questions(questions, encoding, limit)
     opened = Index.open(index, engine=engine, check_hashes=verify)
     search: Search = opened.search

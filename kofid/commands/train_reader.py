@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,7 +44,7 @@ def run(
     data: common.Data,
     output: Output,
     index: common.OptionalIndex = None,
-    reader: Annotated[str, typer.Option(metavar="t5|span", help=say("리더의 종류", "Kind of reader"))] = "t5",
+    reader: Annotated[Literal["t5", "span"], typer.Option(help=say("리더의 종류", "Kind of reader"))] = "t5",
     model: Annotated[
         str,
         typer.Option(
@@ -86,8 +86,6 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train a reader."""
-    if reader not in ("t5", "span"):
-        raise UsageError(say(f"--reader {reader}: t5와 span이 있습니다", f"--reader {reader}: there are t5 and span"))
     examples = common.load_examples(data, index, n_context, encoding, limit)
     common.need_examples(examples)
     if dry_run:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kofid.artifacts import write_file
 from kofid.errors import InputError
 from kofid.formats.corpus import context_passage
 from kofid.formats.questions import question_of
@@ -69,19 +70,14 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
 
     The file appears whole or not at all.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    lines = path.suffix == ".jsonl"
     count = 0
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            for count, example in enumerate(examples, 1):
-                if not lines:
-                    out.write("[\n" if count == 1 else ",\n")
-                out.write(json.dumps(example_to_json(example), ensure_ascii=False))
-                out.write("\n" if lines else "")
-            if not lines:
-                out.write("\n]\n" if count else "[]\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def entries() -> Iterator[str]:
+        nonlocal count
+        before, between, after = ("", "\n", "\n") if path.suffix == ".jsonl" else ("[\n", ",\n", "\n]\n")
+        for count, example in enumerate(examples, 1):
+            yield (before if count == 1 else between) + json.dumps(example_to_json(example), ensure_ascii=False)
+        yield after if count else before.strip() + after.strip()
+
+    write_file(path, entries())
     return count

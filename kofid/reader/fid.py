@@ -93,9 +93,11 @@ class FiDReader:
         """Yield each question's hits with the reader's cross-attention scores, in the order given."""
         for start in range(0, len(pairs), batch_size):
             chosen = pairs[start : start + batch_size]
-            batch = self._encode([q for q, _ in chosen], [hits for _, hits in chosen])
-            scores = self.model.score_passages(**batch)
-            for (_, hits), row in zip(chosen, scores.tolist(), strict=True):
+            scores: list[list[float]] = [[]] * len(chosen)
+            if any(hits for _, hits in chosen):
+                batch = self._encode([q for q, _ in chosen], [hits for _, hits in chosen])
+                scores = self.model.score_passages(**batch).tolist()
+            for (_, hits), row in zip(chosen, scores, strict=True):
                 yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, row, strict=False)]
 
     def _encode(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> dict[str, torch.Tensor]:

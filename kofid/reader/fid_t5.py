@@ -67,9 +67,9 @@ class FiDT5(T5ForConditionalGeneration):
         )
         beams = output.beam_indices if num_beams > 1 else None
         steps = self.compute_transition_scores(output.sequences, output.scores, beams, normalize_logits=num_beams == 1)
-        steps = steps.masked_fill(~steps.isfinite(), 0.0)  # after </s>
-        ended = (output.sequences[:, 1:] == self.config.pad_token_id)[:, : steps.shape[1]]
-        return output.sequences, steps.masked_fill(ended, 0.0).sum(-1).exp()
+        ends = (output.sequences[:, 1 : 1 + steps.shape[1]] == self.config.eos_token_id).cumsum(-1)
+        after_end = ends.roll(1, -1).index_fill(-1, torch.tensor([0], device=ends.device), 0) > 0
+        return output.sequences, steps.masked_fill(after_end, 0.0).sum(-1).exp()
 
     @torch.inference_mode()
     def score_passages(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kofid.errors import IncompatibleArtifactError, ResourceError
+from kofid.language import say
 from kofid.morphology import analyze, analyze_many
 from kofid.reader.span_candidates import NAMES, Candidates, candidate_features
 from kofid.reader.span_features import PreparedPassage, prepare_passage
@@ -48,7 +49,10 @@ def import_lightgbm() -> Any:
         import lightgbm
     except (ImportError, OSError) as error:
         raise ResourceError(
-            f"the span reader needs LightGBM ({error}); install with: pip install kofid lightgbm"
+            say(
+                f"span 리더에는 LightGBM이 필요합니다 ({error}). 이렇게 설치하세요: pip install lightgbm",
+                f"the span reader needs LightGBM ({error}); install with: pip install lightgbm",
+            )
         ) from error
     return lightgbm
 
@@ -160,8 +164,12 @@ class SpanReader:
         version, names = settings.get("format_version"), tuple(settings.get("features", ()))
         if version != FORMAT_VERSION or names != NAMES:
             raise IncompatibleArtifactError(
-                f"span reader at {directory} has format {version} with {len(names)} features, this kofid reads format "
-                f"{FORMAT_VERSION} with {len(NAMES)}; train it anew with: kofid train-reader --reader span"
+                say(
+                    f"{directory}의 span 리더는 형식 {version}, 특징 {len(names)}개인데 이 kofid는 형식 {FORMAT_VERSION}, "
+                    f"특징 {len(NAMES)}개를 읽습니다. 다시 훈련하세요: kofid train-reader --reader span",
+                    f"span reader at {directory} has format {version} with {len(names)} features, this kofid reads "
+                    f"format {FORMAT_VERSION} with {len(NAMES)}; train it anew with: kofid train-reader --reader span",
+                )
             )
         trees = import_lightgbm().Booster(model_str=(directory / "model.txt").read_text(encoding="utf-8"))
         return cls(trees, Words.load(directory), Calibration(**settings["calibration"]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kofid.errors import CorruptArtifactError, InputError
+from kofid.language import say
 
 FILE = "morpheme_df.tsv"
 
@@ -39,14 +40,20 @@ class Lexicon:
             lines = (directory / FILE).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError as error:
             raise InputError(
-                f"{directory} has no {FILE}; make one with: python resources/recipes/span_words.py ARTICLES -o DIR"
+                say(
+                    f"{directory}에 {FILE}이 없습니다. 이렇게 만드세요: python resources/recipes/span_words.py 문서 -o DIR",
+                    f"{directory} has no {FILE}; make one with: python resources/recipes/span_words.py ARTICLES -o DIR",
+                )
             ) from error
         frequency = {}
         for number, line in enumerate(lines, start=1):
             key, tab, count = line.partition("\t")
             if not tab or not count.isdigit():
                 raise CorruptArtifactError(
-                    f"{directory / FILE}, line {number}: no term and count; train the reader anew"
+                    say(
+                        f"{directory / FILE} {number}번째 줄: 낱말과 횟수가 아닙니다. 리더를 다시 훈련하세요.",
+                        f"{directory / FILE}, line {number}: no term and count; train the reader anew",
+                    )
                 )
             frequency[key] = int(count)
         return cls(n_documents=max(frequency.pop("", 2), 2), frequency=frequency)

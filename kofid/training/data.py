@@ -104,20 +104,26 @@ def retriever_dataset(examples: Sequence[Example]) -> Dataset:
 
 
 def distillation_dataset(examples: Sequence[Example]) -> Dataset:
-    """Return rows of ``question``, ``passages`` (texts) and the reader's ``scores``."""
+    """Return rows of ``question``, ``passages`` (texts) and the reader's ``scores``; raise InputError when none is left."""
     from datasets import Dataset
 
-    return Dataset.from_list(
-        [
-            {
-                "question": e.question.text,
-                "passages": [dense_text(hit.passage) for hit in e.hits],
-                "scores": [hit.score for hit in e.hits],
-            }
-            for e in examples
-            if len(e.hits) > 1
-        ]
-    )
+    rows = [
+        {
+            "question": e.question.text,
+            "passages": [dense_text(hit.passage) for hit in e.hits],
+            "scores": [hit.score for hit in e.hits],
+        }
+        for e in examples
+        if len(e.hits) > 1
+    ]
+    if not rows:
+        raise InputError(
+            say(
+                "배울 것이 없습니다: 패시지가 둘 이상인 질문이 하나도 없습니다",
+                "nothing to learn from: no question has two or more passages",
+            )
+        )
+    return Dataset.from_list(rows)
 
 
 def dense_text(passage: Passage) -> str:

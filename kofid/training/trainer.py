@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -60,8 +61,8 @@ def train(
 
     from kofid.devices import choose_device, seed_everything
 
-    has_checkpoint = any(checkpoints.glob("checkpoint-*"))
-    if has_checkpoint and not resume:
+    last = last_checkpoint(checkpoints)
+    if last is not None and not resume:
         raise UsageError(
             say(
                 f"{checkpoints}에 끝나지 않은 훈련이 있습니다. 이어서 하려면 --resume, 처음부터 하려면 그 디렉터리를 지우세요.",
@@ -118,10 +119,22 @@ def train(
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=has_checkpoint or None)
+    result = trainer.train(resume_from_checkpoint=last and str(last))
     model.to("cpu")
     shutil.rmtree(checkpoints, ignore_errors=True)
     return {"steps": result.global_step, "loss": round(result.training_loss, 4)}
+
+
+def last_checkpoint(checkpoints: Path) -> Path | None:
+    """Return the last whole checkpoint; one cut off while it was saved lacks the state, which is written last."""
+    found = {int(path.name.partition("-")[2]): path for path in checkpoints.glob("checkpoint-*")}
+    for _, path in sorted(found.items(), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+            return path
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def settings(options: TrainOptions, **more: Any) -> dict[str, Any]:
