@@ -70,12 +70,10 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Distil."""
-    from kofid.artifacts import write_artifact
     from kofid.formats import write_examples
-    from kofid.pipeline import open_encoder, open_reader
+    from kofid.pipeline import open_reader
     from kofid.reader.fid import FiDReader
     from kofid.training.distill import distill, score_examples
-    from kofid.training.retriever import fresh_encoder
     from kofid.training.trainer import TrainOptions, settings
 
     console.calm_libraries()
@@ -96,9 +94,7 @@ def run(
     )
     if scores is not None:
         write_examples(scores, scored)
-    size = common.fresh_size(retriever)
-    texts = [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
-    encoder = fresh_encoder(size, texts, seed=seed) if size else open_encoder(retriever, "cpu")[0]
+    encoder = common.encoder_to_train(retriever, examples, seed)
     options = TrainOptions(
         epochs=epochs,
         max_steps=max_steps,
@@ -109,20 +105,14 @@ def run(
         bf16=bf16,
         device=device,
     )
-    made = settings(options, model=retriever, teacher=reader, data=data, temperature=temperature)
-    with (
-        write_artifact(Path(output), "encoder", made) as directory,
-        console.training_progress(say("증류", "distilling")) as on_step,
-    ):
-        figures = distill(
-            encoder,
-            scored,
-            options,
-            common.checkpoints_beside(Path(output)),
-            temperature=temperature,
-            resume=resume,
-            on_step=on_step,
-        )
-        made["figures"] = figures
-        encoder.save(directory)
-    common.report(Path(output), figures, json_output)
+    figures = common.run_training(
+        output,
+        "encoder",
+        settings(options, model=retriever, teacher=reader, data=data, temperature=temperature),
+        encoder,
+        say("증류", "distilling"),
+        lambda checkpoints, on_step: distill(
+            encoder, scored, options, checkpoints, temperature=temperature, resume=resume, on_step=on_step
+        ),
+    )
+    common.report(output, figures, json_output)

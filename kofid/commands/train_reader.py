@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,6 +28,9 @@ from kofid.commands.options import (
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.types import Example
+
+if TYPE_CHECKING:
+    from kofid.training.trainer import OnStep, TrainOptions
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -142,7 +145,7 @@ def _train_span(
 def _train_t5(
     examples: list[Example],
     output: Path,
-    options: object,
+    options: TrainOptions,
     *,
     model: str,
     data: list[str],
@@ -152,13 +155,11 @@ def _train_t5(
     half: bool,
     resume: bool,
 ) -> dict[str, float]:
-    from kofid.artifacts import write_artifact
     from kofid.pipeline import open_reader
     from kofid.reader.fid import FiDReader
     from kofid.training.reader import fresh_reader, train_reader
-    from kofid.training.trainer import TrainOptions, settings
+    from kofid.training.trainer import settings
 
-    assert isinstance(options, TrainOptions)
     console.calm_libraries()
     size = common.fresh_size(model)
     if size is None:
@@ -166,25 +167,18 @@ def _train_t5(
         if not isinstance(opened, FiDReader):
             raise UsageError(say(f"{model}: T5 리더가 아닙니다", f"{model}: not a T5 reader"))
     else:
-        texts = [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
+        texts = common.example_texts(examples)
         opened = fresh_reader(size, texts, vocab_size=vocab_size, seed=options.seed)
     opened.max_tokens = max_tokens
-    made = settings(options, reader="t5", model=model, data=data, n_context=n_context, max_tokens=max_tokens)
-    with (
-        write_artifact(output, "reader", made) as directory,
-        console.training_progress(say("리더 훈련", "training reader")) as on_step,
-    ):
+    reader = opened
+
+    def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
         figures = train_reader(
-            opened,
-            examples,
-            options,
-            common.checkpoints_beside(output),
-            n_context=n_context,
-            resume=resume,
-            on_step=on_step,
+            reader, examples, options, checkpoints, n_context=n_context, resume=resume, on_step=on_step
         )
-        made["figures"] = figures
         if half:
-            opened.model.half()
-        opened.save(directory)
-    return figures
+            reader.model.half()
+        return figures
+
+    made = settings(options, reader="t5", model=model, data=data, n_context=n_context, max_tokens=max_tokens)
+    return common.run_training(output, "reader", made, reader, say("리더 훈련", "training reader"), fit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -66,9 +65,7 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train an encoder."""
-    from kofid.artifacts import write_artifact
-    from kofid.pipeline import open_encoder
-    from kofid.training.retriever import fresh_encoder, train_retriever
+    from kofid.training.retriever import train_retriever
     from kofid.training.trainer import TrainOptions, settings
 
     examples = common.load_examples(data, index, n_context, encoding, limit)
@@ -77,12 +74,7 @@ def run(
         common.show_example(examples[0], len(examples))
         return
     console.calm_libraries()
-    size = common.fresh_size(model)
-    if size is None:
-        encoder = open_encoder(model, "cpu")[0]
-    else:
-        texts = [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
-        encoder = fresh_encoder(size, texts, seed=seed)
+    encoder = common.encoder_to_train(model, examples, seed)
     options = TrainOptions(
         epochs=epochs,
         max_steps=max_steps,
@@ -93,14 +85,14 @@ def run(
         bf16=bf16,
         device=device,
     )
-    made = settings(options, model=model, data=data)
-    with (
-        write_artifact(Path(output), "encoder", made) as directory,
-        console.training_progress(say("검색기 훈련", "training retriever")) as on_step,
-    ):
-        figures = train_retriever(
-            encoder, examples, options, common.checkpoints_beside(Path(output)), resume=resume, on_step=on_step
-        )
-        made["figures"] = figures
-        encoder.save(directory)
-    common.report(Path(output), figures, json_output)
+    figures = common.run_training(
+        output,
+        "encoder",
+        settings(options, model=model, data=data),
+        encoder,
+        say("검색기 훈련", "training retriever"),
+        lambda checkpoints, on_step: train_retriever(
+            encoder, examples, options, checkpoints, resume=resume, on_step=on_step
+        ),
+    )
+    common.report(output, figures, json_output)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,11 @@ from kofid.commands import console
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.types import Example
+
+if TYPE_CHECKING:
+    from kofid.reader.fid import FiDReader
+    from kofid.retrieval.dense import DenseEncoder
+    from kofid.training.trainer import OnStep
 
 Data = Annotated[
     list[str],
@@ -61,14 +66,43 @@ def load_examples(
     return list(found)
 
 
-def checkpoints_beside(output: Path) -> Path:
-    """Return where a run keeps its checkpoints until its output is written."""
-    return output.with_name(f".{output.name}.checkpoints")
-
-
 def fresh_size(model: str) -> str | None:
     """Return SIZE of ``fresh:SIZE``, None for any other model name."""
     return model.removeprefix("fresh:") if model.startswith("fresh:") else None
+
+
+def example_texts(examples: Sequence[Example]) -> list[str]:
+    """Return all texts of the examples, for a fresh model's vocabulary."""
+    return [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
+
+
+def encoder_to_train(model: str, examples: Sequence[Example], seed: int) -> DenseEncoder:
+    """Open the encoder called ``model``, or make a fresh one."""
+    from kofid.pipeline import open_encoder
+    from kofid.training.retriever import fresh_encoder
+
+    size = fresh_size(model)
+    return fresh_encoder(size, example_texts(examples), seed=seed) if size else open_encoder(model, "cpu")[0]
+
+
+def run_training(
+    output: Path,
+    kind: str,
+    made: dict[str, Any],
+    model: FiDReader | DenseEncoder,
+    what: str,
+    fit: Callable[[Path, OnStep], dict[str, float]],
+) -> dict[str, float]:
+    """Fit a model with progress shown, write it to ``output`` with the settings ``made``, and return its figures.
+
+    ``fit`` takes the folder for checkpoints and the callback to call at each step.
+    """
+    from kofid.artifacts import write_artifact
+
+    with write_artifact(output, kind, made) as directory, console.training_progress(what) as on_step:
+        made["figures"] = figures = fit(output.with_name(f".{output.name}.checkpoints"), on_step)
+        model.save(directory)
+    return figures
 
 
 def show_example(example: Example, n_examples: int) -> None:
