@@ -67,6 +67,15 @@ def run(
     batch_size: BatchSize = 8,
     accumulate: Annotated[int, typer.Option(min=1, help=say("기울기를 모을 배치 수", "Batches to accumulate"))] = 1,
     learning_rate: LearningRate = 1e-4,
+    optimizer: Annotated[
+        Literal["adamw", "adafactor"],
+        typer.Option(
+            help=say(
+                "최적화기. 새 모델에는 adafactor와 --lr 0.01쯤이 맞습니다",
+                "Optimizer; a fresh model wants adafactor with an --lr of about 0.01",
+            )
+        ),
+    ] = "adamw",
     save_steps: SaveSteps = 500,
     seed: Seed = 1,
     bf16: Bf16 = False,
@@ -105,6 +114,7 @@ def run(
             batch_size=batch_size,
             accumulate=accumulate,
             learning_rate=learning_rate,
+            optimizer=optimizer,
             save_steps=save_steps,
             seed=seed,
             bf16=bf16,

@@ -110,21 +110,28 @@ def first_token_logits(model: FiDT5, states: torch.Tensor, mask: torch.Tensor) -
 
 @torch.no_grad()
 def mimetic_init(model: FiDT5) -> None:
-    """Start an untrained model with heads that match equal tokens and a decoder that can copy.
+    """Start an untrained model with heads that match equal tokens or look at neighbours, and a decoder that can copy.
 
-    Half of the encoder's heads get equal query and key weights, so that a token attends to its like; cross-attention
-    gets orthogonal values and their transpose as output, so that what is attended to is passed on. After Trockman and
-    Kolter 2023 ("Mimetic Initialization of Self-Attention Layers"), section 3; a model with little data need not find
-    either by itself.
+    Half of the encoder's heads get equal query and key weights and look away from themselves, so that a token attends
+    to its like elsewhere; one head each looks at the token before and after. Cross-attention gets orthogonal values and
+    their transpose as output, so that what is attended to is passed on. After Trockman and Kolter 2023 ("Mimetic
+    Initialization of Self-Attention Layers"), section 3; a model with little data need not find these by itself.
     """
     config = model.config
+    d_kv, matching = config.d_kv, config.num_heads // 2
+    rows = matching * d_kv
     # A normed token has squared length d_model: this scale gives a token's logit with its like a mean of 8.
-    scale = (8 / (config.d_kv * config.d_model)) ** 0.5
-    rows = config.num_heads // 2 * config.d_kv
+    scale = (8 / (d_kv * config.d_model)) ** 0.5
     for block in model.encoder.block:
         attention = block.layer[0].SelfAttention
         attention.q.weight[:rows] = scale * torch.randn(rows, config.d_model)
         attention.k.weight[:rows] = attention.q.weight[:rows]
+        attention.q.weight[rows : rows + 2 * d_kv] *= 0.1  # the neighbours' heads go by position
+    bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight  # (buckets, heads)
+    after = config.relative_attention_num_buckets // 2 + 1  # the bucket of the next token; that of the one before is 1
+    bias.zero_()
+    bias[0, :matching] = -10
+    bias[1, matching] = bias[after, matching + 1] = 6
     for block in model.decoder.block:
         attention = block.layer[1].EncDecAttention
         torch.nn.init.orthogonal_(attention.v.weight)

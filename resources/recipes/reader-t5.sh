@@ -15,8 +15,9 @@ run() { [ -e "$out/$1/CURRENT" ] || kofid train-reader "${@:2}" --bf16 --resume 
 # shellcheck disable=SC2086
 [ -e "$out/c40.jsonl" ] || python "$here/cloze.py" $ARTICLES --passage-words 40 --n-context 3 -n 60000 -o "$out/c40.jsonl"
 [ -e "$out/examples" ] || bash "$here/training-data.sh" "$out/examples"
-run stage1 "$out/c12.jsonl" --limit 110000 --model fresh:mini --vocab-size 6000 --n-context 1 --max-tokens 64 \
-  --batch-size 64 --lr 2e-3 --epochs 1
-run stage2 "$out/c40.jsonl" --model "$out/stage1" --n-context 3 --max-tokens 128 --batch-size 16 --lr 1e-3 --max-steps 1500
-run fid-t5-mini "$out"/examples/*-questions_train*.jsonl --model "$out/stage2" --n-context 3 --max-tokens 250 \
-  --batch-size 16 --lr 5e-4 --epochs 3 --half
+run stage1 "$out/c12.jsonl" --limit 38400 --model fresh:mini --vocab-size 6000 --n-context 1 --max-tokens 64 \
+  --batch-size 32 --optimizer adafactor --lr 0.015 --epochs 1
+run stage2 "$out/c40.jsonl" --limit 4000 --model "$out/stage1" --n-context 3 --max-tokens 128 --batch-size 16 \
+  --optimizer adafactor --lr 0.01 --epochs 1
+run fid-t5-mini "$out"/examples/*-questions_train*.jsonl --model "$out/stage2" --n-context 2 --max-tokens 200 \
+  --batch-size 16 --optimizer adafactor --lr 0.005 --max-steps 200 --half
