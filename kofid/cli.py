@@ -137,7 +137,7 @@ def build_app() -> typer.Typer:
             "한국어 열린 질의응답: 글더미를 색인하고, 묻고, 근거와 함께 답을 받습니다.",
             "Korean open-domain question answering: index a heap of text, ask, be answered with evidence.",
         ),
-        epilog=_example('kofid ask --demo "임진왜란은 언제 일어났나?"'),
+        epilog=_example('kofid ask --demo "한산도 대첩은 언제 일어났나?"'),
     )
 
     @app.callback()

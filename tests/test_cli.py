@@ -177,7 +177,7 @@ def test_overview_lists_every_command(help_pages: dict[str, dict[str, str]], lan
     assert lines[0] == "Usage: kofid [OPTIONS] COMMAND [ARGS]..."
     start = next(i for i, line in enumerate(lines) if line.startswith("Commands:"))
     assert [line.split()[0] for line in lines[start + 1 : start + 1 + len(COMMANDS)]] == list(COMMANDS)
-    assert '    kofid ask --demo "임진왜란은 언제 일어났나?"' in lines
+    assert '    kofid ask --demo "한산도 대첩은 언제 일어났나?"' in lines
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])

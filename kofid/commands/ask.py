@@ -20,7 +20,7 @@ HELP = say(
     "Ask and be answered: the answer, the passage it stands in, how sure it is. On a terminal without a question, a "
     "conversation begins.",
 )
-EXAMPLE = """kofid ask --demo "임진왜란은 언제 일어났나?"
+EXAMPLE = """kofid ask --demo "한산도 대첩은 언제 일어났나?"
 kofid ask -i kb "임진왜란은 언제 일어났나?" --json
 kofid ask -i kb"""
 
