@@ -4,6 +4,7 @@
 #   DATA=folder ARTICLES="kowiki-03.jsonl.xz kowiki-04.jsonl.xz kowiki-05.jsonl.xz" bash resources/recipes/reader-t5.sh OUT
 #
 # Stage 1: cloze questions over one sentence; stage 2: over three short passages; stage 3: the training questions.
+# The weights in resources/models are those of stage 1 as yet, saved in 16 bits.
 # Interrupted? Run it again: finished stages are kept, the unfinished one goes on.
 set -euo pipefail
 out=$1
