@@ -59,7 +59,7 @@ def train(
     Checkpoints go to ``checkpoints`` and are removed when all is done; ``resume`` goes on from the last one. A loss that
     is not finite stops the run, checkpoints kept.
     """
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainerCallback
 
     from kofid.devices import choose_device, seed_everything
 
@@ -93,7 +93,26 @@ def train(
         def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> torch.Tensor:
             return loss(model, inputs)
 
-    arguments = TrainingArguments(
+    trainer = LossTrainer(
+        model=model,
+        args=_arguments(options, checkpoints, device.type),
+        train_dataset=dataset,
+        data_collator=collate,
+        callbacks=[Watch()],
+        optimizers=(_optimizer(model, options), None),
+    )
+    # The Trainer prints its logs; kofid's commands show progress themselves.
+    trainer.remove_callback(PrinterCallback)
+    result = trainer.train(resume_from_checkpoint=last and str(last))
+    model.to("cpu")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return {"steps": result.global_step, "loss": round(result.training_loss, 4)}
+
+
+def _arguments(options: TrainOptions, checkpoints: Path, device: str) -> Any:
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=options.epochs,
         max_steps=options.max_steps,
@@ -108,28 +127,12 @@ def train(
         logging_nan_inf_filter=False,
         seed=options.seed,
         bf16=options.bf16,
-        use_cpu=device.type == "cpu",
+        use_cpu=device == "cpu",
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    trainer = LossTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=collate,
-        callbacks=[Watch()],
-        optimizers=(_optimizer(model, options), None),
-    )
-    # The Trainer prints its logs; kofid's commands show progress themselves.
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=last and str(last))
-    model.to("cpu")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return {"steps": result.global_step, "loss": round(result.training_loss, 4)}
 
 
 def _optimizer(model: nn.Module, options: TrainOptions) -> Any:
