@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
 from conftest import WriteLines
 
 from kofid.errors import InputError
