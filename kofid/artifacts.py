@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from kofid import __version__
+from kofid.blocks import TOC
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, KofidError, ResourceError
 from kofid.language import say
 
 FORMAT = 1
+# A file in an unfinished directory that says how far its writer came.
+JOURNAL = "journal.json"
 _GENERATION = re.compile(r"gen-(\d{1,9})")
 
 
@@ -58,11 +61,12 @@ def is_artifact(path: Path) -> bool:
 
 
 @contextmanager
-def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[Path]:
+def write_artifact(path: Path, kind: str, settings: dict[str, Any], *, resume: bool = False) -> Iterator[Path]:
     """Yield an empty directory to fill; when the block ends without an error, make it the current generation.
 
     ``settings`` may still be filled while the block runs. After an error, or a kill at any moment, the generation
-    that was current stays current. Raises ResourceError when another process writes here or the disk refuses,
+    that was current stays current. A directory left unfinished with a ``JOURNAL`` in it is kept, until another writer
+    comes; with ``resume`` that one gets it as it is. Raises ResourceError when another process writes here or the disk refuses,
     and InputError when ``path`` holds something that is not an artifact.
     """
     from filelock import FileLock, Timeout
@@ -78,18 +82,20 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any]) -> Iterator[
     try:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
-            _remove_leftovers(path)
+            _remove_leftovers(path, keep=resume)
             number = 1 + max((n for n, _ in _generations(path)), default=0)
             building = path / f".building-gen-{number}"
             try:
-                building.mkdir()
+                building.mkdir(exist_ok=resume)
                 yield building
-                checksum = _write_manifest(building, kind, settings)
+                (building / JOURNAL).unlink(missing_ok=True)
+                checksum = _write_manifest(building, kind, settings, _current_files(path))
                 _sync_tree(building)
                 building.rename(path / f"gen-{number}")
                 _switch(path, f"gen-{number} {checksum}")
             finally:
-                shutil.rmtree(building, ignore_errors=True)
+                if not (building / JOURNAL).is_file():
+                    shutil.rmtree(building, ignore_errors=True)
                 if not is_artifact(path):  # a first build that failed leaves nothing behind
                     _remove_empty(path)
             _remove_other_generations(path, number)
@@ -120,10 +126,11 @@ def _holds_other_things(path: Path) -> bool:
     return any(entry.name not in own and not entry.name.startswith(".building-gen-") for entry in path.iterdir())
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what a killed writer left: unfinished generations, and finished ones never switched to."""
+def _remove_leftovers(path: Path, *, keep: bool) -> None:
+    """Remove what a killed writer left: unfinished generations (unless ``keep``), and finished ones never switched to."""
     for entry in path.glob(".building-gen-*"):
-        shutil.rmtree(entry)
+        if not (keep and (entry / JOURNAL).is_file()):
+            shutil.rmtree(entry)
     (path / ".CURRENT.new").unlink(missing_ok=True)
     current = _current(path)
     for _, entry in _generations(path):
@@ -144,10 +151,38 @@ def _remove_empty(path: Path) -> None:
         path.rmdir()
 
 
-def _write_manifest(directory: Path, kind: str, settings: dict[str, Any]) -> str:
-    """Write the manifest and return its SHA-256."""
+def link_file(source: Path, target: Path) -> None:
+    """Give a file of the current generation a place in the next one: the same bytes, not a copy where that is possible."""
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _current_files(path: Path) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return the manifest entries of the current generation's files, by device and inode."""
+    current = _current(path)
+    if current is None:
+        return {}
+    try:
+        directory, manifest = _read_manifest(path, current)
+        return {_identity(directory / name): entry for name, entry in manifest["files"].items()}
+    except (KofidError, OSError):
+        return {}  # a damaged generation is being replaced
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _write_manifest(
+    directory: Path, kind: str, settings: dict[str, Any], known: dict[tuple[int, int], dict[str, Any]]
+) -> str:
+    """Write the manifest and return its SHA-256. Files linked from the current generation keep their checksums."""
     files = {
-        p.relative_to(directory).as_posix(): {"sha256": _sha256(p), "size": p.stat().st_size}
+        p.relative_to(directory).as_posix(): known.get(_identity(p))
+        or {"sha256": _sha256(p), "size": p.stat().st_size}
         for p in sorted(directory.rglob("*"))
         if p.is_file()
     }
@@ -186,8 +221,8 @@ def _switch(path: Path, line: str) -> None:
     _sync(path)
 
 
-def open_artifact(path: Path, kind: str, *, check_hashes: bool = True) -> Artifact:
-    """Open the current generation of ``path``, sizes always checked, hashes by default.
+def open_artifact(path: Path, kind: str, *, check_hashes: bool = True, thorough: bool = False) -> Artifact:
+    """Open the current generation of ``path``, sizes always checked, hashes by default; see ``check_files``.
 
     Raises InputError when ``path`` is no artifact, IncompatibleArtifactError when it is of another kind or
     format, CorruptArtifactError naming the file that is missing or changed.
@@ -196,7 +231,7 @@ def open_artifact(path: Path, kind: str, *, check_hashes: bool = True) -> Artifa
     while True:
         current = _current(path)
         try:
-            return _open_current(path, current, kind, check_hashes)
+            return _open_current(path, current, kind, check_hashes, thorough)
         except CorruptArtifactError:
             # A writer may have switched to a newer generation and removed this one while we looked.
             if _current(path) == current:
@@ -216,7 +251,7 @@ def _current(path: Path) -> str | None:
         return None
 
 
-def _open_current(path: Path, current: str | None, kind: str, check_hashes: bool) -> Artifact:
+def _open_current(path: Path, current: str | None, kind: str, check_hashes: bool, thorough: bool) -> Artifact:
     if current is None:
         raise _no_artifact(path, kind)
     directory, manifest = _read_manifest(path, current)
@@ -228,7 +263,7 @@ def _open_current(path: Path, current: str | None, kind: str, check_hashes: bool
                 f"{path}: {kind}/{FORMAT} is needed, this is {found}",
             )
         )
-    check_files(directory, manifest["files"], check_hashes=check_hashes)
+    check_files(directory, manifest["files"], check_hashes=check_hashes, thorough=thorough)
     return Artifact(directory, kind, manifest["settings"], current.partition(" ")[2])
 
 
@@ -277,8 +312,11 @@ def _read_manifest(path: Path, current: str) -> tuple[Path, dict[str, Any]]:
     return file.parent, manifest
 
 
-def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool) -> None:
-    """Raise CorruptArtifactError when a file of the manifest is missing, of another size or content, or outside."""
+def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool, thorough: bool = False) -> None:
+    """Raise CorruptArtifactError when a file of the manifest is missing, of another size or content, or outside.
+
+    Files that are checked block by block as they are read (kofid.blocks) are hashed only when ``thorough``.
+    """
     for name, expected in files.items():
         path = directory / name
         if name.startswith("/") or ".." in Path(name).parts or not isinstance(expected, dict):
@@ -293,7 +331,8 @@ def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool) -
                 path,
                 say(f"크기가 {wanted}이어야 하는데 {size}바이트입니다", f"{size} bytes where {wanted} are expected"),
             )
-        if check_hashes and _sha256(path) != expected.get("sha256"):
+        lazy = not thorough and name + TOC in files  # its reader checks each block
+        if check_hashes and not lazy and _sha256(path) != expected.get("sha256"):
             raise _corrupt(path, say("SHA-256이 다릅니다", "SHA-256 differs"))
 
 

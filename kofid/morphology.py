@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # Kiwi's time grows faster than its input, so text is analysed in pieces of at most this many characters.
 MAX_PIECE = 2_000
+_workers = -1
 
 
 class Morpheme(NamedTuple):
@@ -22,12 +23,25 @@ class Morpheme(NamedTuple):
     end: int
 
 
-@lru_cache(maxsize=1)
-def kiwi() -> Kiwi:
-    """Return the process's one Kiwi, using all processors for batches."""
+@lru_cache(maxsize=2)
+def kiwi(user_words: tuple[str, ...] = ()) -> Kiwi:
+    """Return the process's one Kiwi, using all processors for batches; one more for a user dictionary.
+
+    ``user_words`` are lines of form, tag (NNP when left out) and score (0), separated by tabs.
+    """
     from kiwipiepy import Kiwi
 
-    return Kiwi(num_workers=-1)
+    analyzer = Kiwi(num_workers=_workers)
+    for line in user_words:
+        form, tag, score = (*line.split("\t"), "", "")[:3]
+        analyzer.add_user_word(form, tag or "NNP", float(score or 0))
+    return analyzer
+
+
+def use_one_processor() -> None:
+    """Keep this process's Kiwi to one thread: for worker processes, of which there is one a processor."""
+    global _workers  # noqa: PLW0603
+    _workers = 1
 
 
 def kiwi_version() -> str:
@@ -42,7 +56,7 @@ def analyze(text: str) -> list[Morpheme]:
     return next(analyze_many([text]))
 
 
-def analyze_many(texts: Iterable[str]) -> Iterator[list[Morpheme]]:
+def analyze_many(texts: Iterable[str], user_words: tuple[str, ...] = ()) -> Iterator[list[Morpheme]]:
     """Yield the morphemes of each text, analysing several at once; long texts in pieces cut at spaces."""
     pieces: list[tuple[int, list[int]]] = []
 
@@ -52,7 +66,7 @@ def analyze_many(texts: Iterable[str]) -> Iterator[list[Morpheme]]:
             pieces.append((len(cuts), [start for start, _ in cuts]))
             yield from (text[start:end] for start, end in cuts)
 
-    results = kiwi().tokenize(feed())
+    results = kiwi(user_words).tokenize(feed())
     done = 0
     morphemes: list[Morpheme] = []
     taken = 0

@@ -15,7 +15,8 @@ from kofid.bundled import resource
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
 from kofid.language import say
 from kofid.retrieval import fuse
-from kofid.retrieval.index import Index, build_index
+from kofid.retrieval.index import Index
+from kofid.retrieval.indexing import Encoding, build_index
 from kofid.text import clean, sentence_spans
 from kofid.types import Answer, Example, Hit, Passage, Reader
 
@@ -74,9 +75,9 @@ class Pipeline:
 
     def likely_sentence(self, question: str, passage: Passage) -> tuple[int, int]:
         """Return character offsets of the passage's sentence that shares most terms with the question."""
-        asked = set(self.index.analyzer.terms(question))
+        asked = self.index.terms(question)
         spans = sentence_spans(passage.text) or [(0, len(passage.text))]
-        overlaps = [len(asked & set(self.index.analyzer.terms(passage.text[a:b]))) for a, b in spans]
+        overlaps = [len(asked & self.index.terms(passage.text[a:b])) for a, b in spans]
         return spans[overlaps.index(max(overlaps))]
 
     def sentence_at(self, passage: Passage, position: int) -> tuple[int, int]:
@@ -111,40 +112,37 @@ def _refuse_missing(path: Path) -> None:
         raise InputError(say(f"{path}: 그런 디렉터리가 없습니다", f"{path}: no such directory"))
 
 
-def open_encoder(name: str, device: str = "auto") -> tuple[DenseEncoder, str, str]:
-    """Open an encoder that kofid trained, or any Hugging Face encoder; return it, its name and its fingerprint."""
+def open_encoder(name: str, device: str = "auto") -> Encoding:
+    """Open an encoder that kofid trained, or any Hugging Face encoder, with its name and its fingerprint."""
     from kofid.devices import choose_device
     from kofid.retrieval.dense import DenseEncoder, weights_fingerprint
 
     path = Path(name)
     if is_artifact(path):
         artifact = open_artifact(path, "encoder")
-        return (
-            DenseEncoder.load(str(artifact.directory), choose_device(device)),
-            str(path.resolve()),
-            artifact.fingerprint,
-        )
+        encoder = DenseEncoder.load(str(artifact.directory), choose_device(device))
+        return Encoding(encoder, str(path.resolve()), artifact.fingerprint)
     _refuse_missing(path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(say(f"{path}: 모델이 아닙니다", f"{path}: not a model"))
     encoder = DenseEncoder.load(name, choose_device(device))
-    return encoder, str(path.resolve()) if path.exists() else name, weights_fingerprint(encoder)
+    return Encoding(encoder, str(path.resolve()) if path.exists() else name, weights_fingerprint(encoder))
 
 
 def open_index_encoder(index: Index, name: str | None = None, device: str = "auto") -> DenseEncoder:
     """Open the encoder that made the index's vectors; raise IncompatibleArtifactError when it has changed."""
     settings = index.dense_settings
     _ = index.dense  # opened before the encoder takes its time: see Index
-    encoder, _, fingerprint = open_encoder(name or settings["encoder"], device)
-    if fingerprint != settings["fingerprint"]:
+    encoding = open_encoder(name or settings["encoder"], device)
+    if encoding.fingerprint != settings["fingerprint"]:
         raise IncompatibleArtifactError(
             say(
-                f"벡터를 만든 인코더와 다릅니다.\n  색인: {settings['fingerprint']}\n  지금: {fingerprint}\n색인을 다시 만드세요.",
-                f"not the encoder that made the vectors.\n  index: {settings['fingerprint']}\n  here:  {fingerprint}\n"
+                f"벡터를 만든 인코더와 다릅니다.\n  색인: {settings['fingerprint']}\n  지금: {encoding.fingerprint}\n색인을 다시 만드세요.",
+                f"not the encoder that made the vectors.\n  index: {settings['fingerprint']}\n  here:  {encoding.fingerprint}\n"
                 "Build the index again.",
             )
         )
-    return encoder
+    return encoding.encoder
 
 
 def dense_search(

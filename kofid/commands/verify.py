@@ -27,7 +27,7 @@ def run(
     """Check an artifact."""
     from kofid.artifacts import artifact_kind, open_artifact
 
-    artifact = open_artifact(path, artifact_kind(path))
+    artifact = open_artifact(path, artifact_kind(path), thorough=True)
     if console.wants_json(json_output):
         console.print_json({"path": str(path), "kind": artifact.kind, "ok": True, "settings": artifact.settings})
     else:

@@ -1,97 +1,66 @@
-"""An index: passages, their BM25 terms and, where asked for, their vectors; one artifact directory."""
+"""An opened index: finds passages by their terms and, where it has vectors, by those."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kofid.artifacts import Artifact, open_artifact, write_artifact
+from kofid.artifacts import Artifact, open_artifact
 from kofid.errors import IncompatibleArtifactError
 from kofid.language import say
 from kofid.retrieval import fuse
-from kofid.retrieval.analyze import Analyzer, passage_text
-from kofid.retrieval.passages import PassageStore
-from kofid.retrieval.sparse import BM25, K1, B, RankBM25, SparseEngine, read_parameters, top
-from kofid.types import Hit, Passage
+from kofid.retrieval.analyze import Analysis
+from kofid.retrieval.indexing import open_segments, read_deleted, stored_analyzer
+from kofid.retrieval.passages import Passages
+from kofid.retrieval.question import QueryTerm, weigh
+from kofid.retrieval.ranking import Ranking
+from kofid.retrieval.sparse import Scores, SparseIndex
+from kofid.types import Hit
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense import DenseEncoder, DenseIndex
 
-Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
-
-
-def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Iterable[Any]:
-    """Show no progress."""
-    return items
-
-
-def build_index(
-    path: Path,
-    passages: Iterable[Passage],
-    *,
-    encoder: DenseEncoder | None = None,
-    encoder_name: str = "",
-    encoder_fingerprint: str = "",
-    k1: float = K1,
-    b: float = B,
-    notes: dict[str, Any] | None = None,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Write the index of ``passages`` to ``path`` and return its settings; with an encoder, vectors too.
-
-    The index that may be there already answers until the new one is complete.
-    """
-    analyzer = Analyzer()
-    settings: dict[str, Any] = {"analyzer": analyzer.settings(), "k1": k1, "b": b} | (notes or {})
-    with write_artifact(path, "index", settings) as directory:
-        stored = PassageStore.write(directory, progress(passages, say("패시지 분석", "analysing passages"), None))
-        BM25.build(analyzer.terms_of_many(passage_text(p) for p in stored), k1, b).save(directory / "sparse")
-        store = PassageStore(directory)
-        settings["n_passages"] = len(store)
-        if encoder is not None:
-            from kofid.retrieval.dense import DenseIndex
-
-            batches = _encoded(encoder, store, progress)
-            DenseIndex.build(batches, encoder.dimension).save(directory / "dense.faiss")
-            settings["dense"] = {
-                "encoder": encoder_name,
-                "fingerprint": encoder_fingerprint,
-                "dimension": encoder.dimension,
-                "metric": "inner product",
-                "n_vectors": len(store),
-            }
-    return settings
-
-
-def _encoded(encoder: DenseEncoder, store: PassageStore, progress: Progress) -> Iterator[Any]:
-    size = 256
-    starts = range(0, len(store), size)
-    for start in progress(starts, say("패시지 벡터", "passage vectors"), len(starts)):
-        yield encoder.encode_passages([store[i] for i in range(start, min(start + size, len(store)))])
-
 
 class Index:
-    """An opened index that finds passages. ``engine`` is ``bm25s`` or ``rank-bm25`` (same ranking, for comparison)."""
+    """An opened index that finds passages.
 
-    def __init__(self, artifact: Artifact, engine: str = "bm25s") -> None:
+    ``ranking`` takes the place of the stored one; ``weights`` those of the analyzer's components.
+    """
+
+    def __init__(
+        self, artifact: Artifact, ranking: Ranking | None = None, weights: Sequence[float] | None = None
+    ) -> None:
         self.artifact = artifact
-        self.engine = engine
-        self.analyzer = Analyzer.from_settings(artifact.settings["analyzer"])
+        stored = artifact.settings["ranking"]
+        self.ranking = ranking or Ranking.from_settings(stored)
+        self.weights = list(weights or stored["weights"])
         # Opened now, not when first asked: a later rebuild removes this generation's names, not its open files.
-        self.passages = PassageStore(artifact.directory)
-        self.sparse = self._open_sparse()
+        self.analyzer = stored_analyzer(artifact.directory, artifact.settings)
+        self.segments = open_segments(artifact.directory, len(self.analyzer.components))
+        deleted = read_deleted(artifact.directory)
+        self.passages = Passages(self.segments, deleted)
+        self.sparse = SparseIndex(self.segments, self.weights, self.ranking, deleted)
+        self._analysis = lru_cache(maxsize=65_536)(self._find_analysis)
 
     @classmethod
-    def open(cls, path: Path, *, engine: str = "bm25s", check_hashes: bool = True) -> Index:
+    def open(
+        cls,
+        path: Path,
+        *,
+        ranking: Ranking | None = None,
+        weights: Sequence[float] | None = None,
+        check_hashes: bool = True,
+    ) -> Index:
         """Open an index directory; raises as ``open_artifact`` does, and when the analyzer has changed since."""
         while True:
             artifact = open_artifact(path, "index", check_hashes=check_hashes)
             try:
-                return cls(artifact, engine)
+                return cls(artifact, ranking, weights)
             except FileNotFoundError:
                 if artifact.directory.exists():
                     raise  # else a rebuild replaced it just now: open the new one
@@ -99,12 +68,45 @@ class Index:
     def __len__(self) -> int:
         return len(self.passages)
 
-    def _open_sparse(self) -> SparseEngine:
-        directory = self.artifact.directory / "sparse"
-        if self.engine == "rank-bm25":
-            k1, b = read_parameters(directory)
-            return RankBM25(self.analyzer.terms_of_many(passage_text(p) for p in self.passages), k1, b)
-        return BM25.load(directory)
+    # --- terms ---
+
+    def analyze(self, text: str) -> list[tuple[str, Analysis]]:
+        """Return the units (words) of ``text`` with their terms by component; Kiwi is loaded only for unknown ones."""
+        units = self.analyzer.units(text)
+        missing = [unit for unit in dict.fromkeys(units) if self._analysis(unit) is None]
+        new = dict(zip(missing, self.analyzer.analyze(missing), strict=True)) if missing else {}
+        return [(unit, new[unit] if unit in new else self._analysis(unit) or []) for unit in units]
+
+    def _find_analysis(self, unit: str) -> Analysis | None:
+        """Return the terms of a unit as the index has kept them."""
+        if not any(component.is_costly for component in self.analyzer.components):
+            return self.analyzer.analyze([unit])[0]
+        if self.analyzer.context == "word":
+            for segment in self.segments:
+                text = segment.analysis(unit)
+                if text is not None:
+                    return self.analyzer.decode(unit, text)
+        return None
+
+    def query(self, question: str) -> list[QueryTerm]:
+        """Return the weighted query terms of a question."""
+        return weigh(self.analyze(question), self.weights, self.analyzer.bigram_component, self.ranking)
+
+    def terms(self, text: str) -> set[tuple[int, str]]:
+        """Return the different terms of a text, each with its component."""
+        return {(c, term) for _, terms in self.analyze(text) for c, part in enumerate(terms) for term in part}
+
+    # --- sparse ---
+
+    def search(self, question: str, k: int) -> list[Hit]:
+        """Return the best ``k`` passages by their terms; fewer when fewer share a term with the question."""
+        return self._hits(self.sparse.search(self.query(question), k), "sparse")
+
+    def score_sparse(self, question: str) -> Scores:
+        """Return the scores of all positions, shape (n_positions,)."""
+        return self.sparse.score_all(self.query(question))
+
+    # --- dense ---
 
     @cached_property
     def dense(self) -> DenseIndex:
@@ -137,10 +139,6 @@ class Index:
         found: dict[str, Any] = settings
         return found
 
-    def search(self, question: str, k: int) -> list[Hit]:
-        """Return the best ``k`` passages by BM25; fewer when fewer share a term with the question."""
-        return self._hits(top(self.score_sparse(question), k), "sparse")
-
     def search_dense(self, question: str, k: int, encoder: DenseEncoder) -> list[Hit]:
         """Return the best ``k`` passages by inner product."""
         if not question.strip():
@@ -148,8 +146,8 @@ class Index:
         return self._hits(self.dense.search(encoder.encode_questions([question]), k)[0], "dense")
 
     def search_sequential(self, question: str, k: int, encoder: DenseEncoder, depth: int = 100) -> list[Hit]:
-        """Return the best ``k`` of BM25's top ``depth``, reordered by inner product."""
-        return self.reorder(question, [p for p, _ in top(self.score_sparse(question), depth)], encoder)[:k]
+        """Return the best ``k`` of the sparse top ``depth``, reordered by inner product."""
+        return self.reorder(question, [p for p, _ in self.sparse.search(self.query(question), depth)], encoder)[:k]
 
     def reorder(self, question: str, positions: Sequence[int], encoder: DenseEncoder) -> list[Hit]:
         """Return the passages at ``positions`` by inner product, best first."""
@@ -169,7 +167,7 @@ class Index:
         sparse_weight: float = fuse.SPARSE_WEIGHT,
         normalize: bool = False,
     ) -> list[Hit]:
-        """Return the best ``k`` of all passages by the weighted sum of inner product and BM25."""
+        """Return the best ``k`` of all passages by the weighted sum of inner product and sparse score."""
         if not question.strip():
             return []
         scores = fuse.cross(
@@ -181,10 +179,6 @@ class Index:
         )
         order = np.argsort(-scores, kind="stable")[:k]
         return self._hits([(int(i), float(scores[i])) for i in order], "cross")
-
-    def score_sparse(self, question: str) -> Any:
-        """Return BM25 scores of all passages, shape (n_passages,)."""
-        return self.sparse.score_all(self.analyzer.terms(question))
 
     def _hits(self, scored: Iterable[tuple[int, float]], source: str) -> list[Hit]:
         return [Hit(self.passages[position], score, source) for position, score in scored]

@@ -1,49 +1,67 @@
-"""The passages of an index on disk, read one by one."""
+"""The passages of an index, by position and by id."""
 
 from __future__ import annotations
 
-import json
-import mmap
-from collections.abc import Iterable, Iterator
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
+import numpy.typing as npt
 
+from kofid.retrieval.segment import Segment
 from kofid.types import Passage
 
 
-class PassageStore:
-    """Passages by position or id: JSON lines, mapped from disk, with the offset of each line."""
+class Passages:
+    """All passages of some segments. Positions run through the segments; deleted passages keep theirs, unlisted."""
 
-    def __init__(self, directory: Path) -> None:
-        self._offsets = np.load(directory / "passages.offsets.npy", mmap_mode="r", allow_pickle=False)
-        with (directory / "passages.jsonl").open("rb") as file:
-            self._lines = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    @staticmethod
-    def write(directory: Path, passages: Iterable[Passage]) -> Iterator[Passage]:
-        """Write passages as they pass through; the store is complete when the iterator is exhausted."""
-        offsets = [0]
-        with (directory / "passages.jsonl").open("wb") as file:
-            for passage in passages:
-                entry = {"id": passage.id, "title": passage.title, "text": passage.text}
-                offsets.append(offsets[-1] + file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n"))
-                yield passage
-        np.save(directory / "passages.offsets.npy", np.asarray(offsets, dtype=np.int64))
+    def __init__(self, segments: Sequence[Segment], deleted: Sequence[npt.NDArray[np.uint16]]) -> None:
+        self._segments = segments
+        self._starts = [0, *np.cumsum([len(segment) for segment in segments]).tolist()]
+        self._deleted = [frozenset(positions.tolist()) for positions in deleted]
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        """Return how many passages there are, deleted ones not counted."""
+        return self._starts[-1] - sum(map(len, self._deleted))
+
+    @property
+    def n_positions(self) -> int:
+        """How many positions there are, those of deleted passages too."""
+        return self._starts[-1]
 
     def __getitem__(self, position: int) -> Passage:
-        start, end = self._offsets[position], self._offsets[position + 1]
-        entry = json.loads(self._lines[start:end])
-        return Passage(entry["id"], entry["title"], entry["text"])
+        segment, local = self.place(position)
+        return self._segments[segment][local]
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Return the segment of a position, and the position in it."""
+        segment = int(np.searchsorted(self._starts, position, "right")) - 1
+        return segment, position - self._starts[segment]
+
+    def is_live(self, position: int) -> bool:
+        """Tell whether the passage at a position has not been deleted."""
+        segment, local = self.place(position)
+        return local not in self._deleted[segment]
 
     def __iter__(self) -> Iterator[Passage]:
-        return (self[position] for position in range(len(self)))
+        for segment, deleted in zip(self._segments, self._deleted, strict=True):
+            yield from (segment[i] for i in range(len(segment)) if i not in deleted)
 
-    @cached_property
-    def positions(self) -> dict[str, int]:
-        """Position of each passage id."""
-        return {passage.id: position for position, passage in enumerate(self)}
+    def find(self, passage_id: str) -> int | None:
+        """Return the position of a passage, None when there is no such id."""
+        for start, segment, deleted in zip(self._starts, self._segments, self._deleted, strict=False):
+            local = segment.find(passage_id)
+            if local is not None and local not in deleted:
+                return start + local
+        return None
+
+    def of_article(self, article: str) -> Iterator[int]:
+        """Yield the positions of the passages cut from an article (``ARTICLE#0``, ``ARTICLE#1``, ...), or of it itself."""
+        whole = self.find(article)
+        if whole is not None:
+            yield whole
+        for number in count():
+            position = self.find(f"{article}#{number}")
+            if position is None:
+                return
+            yield position

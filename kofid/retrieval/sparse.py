@@ -1,106 +1,286 @@
-"""BM25 over term lists, by bm25s; rank_bm25 as the slow twin with the same formula."""
+"""Search over segments: every passage's score for a question, exact, a few numpy operations a term and segment."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from kofid.errors import InputError
-from kofid.language import say
+from kofid.blocks import Array
+from kofid.retrieval.question import QueryTerm
+from kofid.retrieval.ranking import Ranking
+from kofid.retrieval.segment import Field, Postings, Segment, hash_term
 
 Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
-# Chosen on the training questions (see docs in README, "검색 설정").
-K1 = 1.2
-B = 0.75
-
-
-class SparseEngine(Protocol):
-    """Scores every passage for the terms of a question."""
-
-    def score_all(self, terms: Sequence[str]) -> Scores:
-        """Return scores of shape (n_passages,), 0 where no term occurs."""
-        ...
+# Hits are chosen among the best 4 k passages (at least 50), so that one of an article already there can give way.
+_POOL = 4
+_POOL_AT_LEAST = 50
+# Postings longer than this are worth avoiding.
+_LONG = 2_000
 
 
-class BM25:
-    """BM25 with Lucene's idf (Kamphuis et al. 2020, table 1), scores computed when the index is built (bm25s)."""
+class Share(NamedTuple):
+    """What one term gave to a passage's score, by its text or by its title."""
 
-    def __init__(self, k1: float = K1, b: float = B) -> None:
-        import bm25s
+    term: str
+    component: int
+    field: str
+    score: float
 
-        self._engine = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
 
-    @classmethod
-    def build(cls, passages: Iterable[Sequence[str]], k1: float = K1, b: float = B) -> BM25:
-        """Return the index of an iterable of term lists; raise InputError when none holds a term."""
-        bm25 = cls(k1, b)
-        vocabulary: dict[str, int] = {}
-        ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in terms] for terms in passages]
-        if not vocabulary:
-            raise InputError(say("색인할 낱말이 하나도 없습니다", "there is not one term to index"))
-        bm25._engine.index((ids, vocabulary), create_empty_token=False, show_progress=False)
-        return bm25
+class _Field(NamedTuple):
+    """A field of one segment, with what an occurrence is worth by length, computed once."""
 
-    def save(self, directory: Path) -> None:
-        """Write arrays (.npy), vocabulary and parameters (.json)."""
-        self._engine.save(directory, show_progress=False)
+    field: Field
+    lengths: Scores  # of each passage or article
+    average: float  # over the collection
+    once: Scores  # worth of a term that occurs once in each passage or article
 
-    @classmethod
-    def load(cls, directory: Path) -> BM25:
-        """Open what ``save`` wrote, arrays mapped from disk."""
-        import bm25s
 
-        bm25 = cls.__new__(cls)
-        bm25._engine = bm25s.BM25.load(directory, mmap=True, allow_pickle=False, show_progress=False)
-        return bm25
+class _Asked(NamedTuple):
+    """A component's terms of a question: weights (times idf), hashes, and postings by segment, then by term."""
 
-    def score_all(self, terms: Sequence[str]) -> Scores:
-        """Return scores of shape (n_passages,), 0 where no term occurs; a term asked twice counts twice."""
-        ids = self._engine.get_tokens_ids(list(terms))
-        scores: Scores = self._engine.get_scores_from_ids(ids)
+    terms: list[str]
+    weights: list[float]
+    hashes: npt.NDArray[np.uint64]
+    postings: list[list[Postings]]
+
+
+class SparseIndex:
+    """Segments searched as one collection.
+
+    ``deleted[i]`` are positions in segment i that count no more: scores are those of an index built without them.
+    Positions are numbered through all segments; ``starts`` says where each segment begins.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        weights: Sequence[float],
+        ranking: Ranking,
+        deleted: Sequence[npt.NDArray[np.uint16]] = (),
+    ) -> None:
+        self.segments = segments
+        self.weights = weights
+        self.ranking = ranking
+        self.starts = [0, *np.cumsum([len(segment) for segment in segments]).tolist()]
+        self._live = [_live(len(s), d) for s, d in zip(segments, deleted, strict=True)] if deleted else [None] * len(segments)
+        self.n_passages = sum(
+            len(s) if live is None else int(live.sum()) for s, live in zip(segments, self._live, strict=True)
+        )
+
+    # --- fields ---
+
+    @cached_property
+    def _text(self) -> list[list[_Field]]:
+        """The text fields, by component and segment."""
+        return [self._prepare([s.text[c] for s in self.segments], self._live) for c in range(len(self.weights))]
+
+    @cached_property
+    def _titles(self) -> list[list[_Field]]:
+        live = [
+            None if mask is None else _live(len(s.titles[0].lengths), np.setdiff1d(s.articles, s.articles[mask]))
+            for s, mask in zip(self.segments, self._live, strict=True)
+        ]
+        return [self._prepare([s.titles[c] for s in self.segments], live) for c in range(len(self.weights))]
+
+    @cached_property
+    def _title_sizes(self) -> list[Scores]:
+        """How many terms each article's title has, over all components."""
+        return [sum(f.lengths for f in by_component) for by_component in zip(*self._titles, strict=True)]
+
+    def _prepare(self, fields: Sequence[Field], live: Sequence[Mask | None]) -> list[_Field]:
+        lengths = [f.lengths.astype(np.float32) for f in fields]
+        kept = [n if mask is None else n[mask] for n, mask in zip(lengths, live, strict=True)]
+        average = sum(float(k.sum(dtype=np.float64)) for k in kept) / max(1, sum(map(len, kept)))
+        worth = self.ranking.ranker.saturation
+        return [_Field(f, n, average, worth(np.ones_like(n), n, average)) for f, n in zip(fields, lengths, strict=True)]
+
+    # --- scores ---
+
+    def score_all(self, terms: Sequence[QueryTerm]) -> Scores:
+        """Return the scores of all positions, shape (n,); 0 where no term occurs."""
+        asked = [self._look_up(c, terms) for c in range(len(self.weights))]
+        scores = [self._score(number, asked, -np.inf) for number in range(len(self.segments))]
+        return np.concatenate([np.zeros(0, np.float32), *scores])
+
+    def _score(self, number: int, asked: Sequence[_Asked], floor: float) -> Scores:
+        """Return the scores of a segment's passages; of those that cannot exceed ``floor``, perhaps only a part.
+
+        Terms are added by falling weight. Once the terms left cannot lift but a few passages above the floor, only
+        those few are looked up in their postings (MaxScore, Turtle and Flood 1995).
+        """
+        segment, live = self.segments[number], self._live[number]
+        scores = np.zeros(len(segment), np.float32)
+        titles = self._title_scores(number, asked) if self.ranking.title_weight else None
+        if titles is not None:
+            scores += titles[segment.articles]
+        if live is not None:
+            scores[~live] = -np.inf
+        long: list[tuple[float, int, Postings]] = []
+        for c, a in enumerate(asked):
+            todo = [entry for entry in zip(a.weights, a.postings[number], strict=True) if entry[0] and len(entry[1])]
+            self._add(scores, self._text[c][number], [entry for entry in todo if len(entry[1]) <= _LONG])
+            long += [(weight, c, postings) for weight, postings in todo if len(postings) > _LONG]
+        long.sort(key=lambda entry: -entry[0])
+        rest = sum(weight for weight, _, _ in long) * self.ranking.ranker.bound
+        few: npt.NDArray[np.uint16] | None = None
+        for weight, c, postings in long:
+            if few is None and floor > 0:
+                candidates = np.flatnonzero(scores > floor - rest)
+                few = candidates.astype(np.uint16) if len(candidates) < len(postings) / 8 else None
+            self._add(scores, self._text[c][number], [(weight, postings if few is None else _among(postings, few))])
+            rest -= weight * self.ranking.ranker.bound
+        return np.maximum(scores, 0) if live is not None else scores
+
+    def _look_up(self, component: int, terms: Sequence[QueryTerm]) -> _Asked:
+        wanted: dict[str, float] = {}
+        for term in terms:
+            if term.component == component:
+                wanted[term.text] = wanted.get(term.text, 0.0) + term.weight
+        hashes = np.array([hash_term(term, component) for term in wanted], np.uint64)
+        postings = [segment.text[component].postings(hashes) for segment in self.segments]
+        weights = []
+        for number, weight in enumerate(wanted.values()):
+            df = sum(self._count(i, found[number]) for i, found in enumerate(postings))
+            weights.append(weight * self.ranking.ranker.idf(self.n_passages, max(df, 1)))  # df 0: perhaps in a title
+        return _Asked(list(wanted), weights, hashes, postings)
+
+    def _count(self, segment: int, postings: Postings) -> int:
+        live = self._live[segment]
+        return len(postings) if live is None else int(live[postings.once].sum() + live[postings.repeated].sum())
+
+    def _add(self, scores: Scores, field: _Field, found: Sequence[tuple[float, Postings]]) -> None:
+        """Add to ``scores`` what each weighted term gives to the owners of its postings."""
+        if not found:
+            return
+        weights = np.array([weight for weight, _ in found], np.float32)
+        once, worth = _joined([p.once for _, p in found], weights)
+        np.add.at(scores, once, worth * field.once[once])
+        repeated, worth = _joined([p.repeated for _, p in found], weights)
+        if len(repeated):
+            frequencies = np.concatenate([p.frequencies for _, p in found]).astype(np.float32)
+            lengths = field.lengths[repeated]
+            np.add.at(scores, repeated, worth * self.ranking.ranker.saturation(frequencies, lengths, field.average))
+
+    def _title_scores(self, number: int, asked: Sequence[_Asked]) -> Scores | None:
+        """Return what each article's title gives, shape (n_articles,); None when no title says any of it."""
+        n = len(self._title_sizes[number])
+        scores, said = np.zeros(n, np.float32), np.zeros(n, np.float32)
+        for fields, a in zip(self._titles, asked, strict=True):
+            by_term = fields[number].field.postings(a.hashes)
+            found = [entry for entry in zip(a.weights, by_term, strict=True) if len(entry[1])]
+            self._add(scores, fields[number], found)
+            for _, postings in found:
+                said[postings.once] += 1
+                said[postings.repeated] += postings.frequencies
+        some = np.flatnonzero(scores)
+        if not len(some):
+            return None
+        scores[some] *= self.ranking.title_weight * (said[some] / self._title_sizes[number][some]) ** 2
         return scores
 
+    # --- search ---
 
-class RankBM25:
-    """The same scores from rank_bm25: its Okapi with Lucene's idf. For comparison; slow on large corpora."""
+    def search(self, terms: Sequence[QueryTerm], k: int) -> list[tuple[int, float]]:
+        """Return (position, score) of the best ``k`` passages with a positive score, equal ones in corpus order."""
+        pool = self._best(terms, max(_POOL * k, _POOL_AT_LEAST) if self.ranking.article_penalty else k)
+        return self._spread(pool)[:k]
 
-    def __init__(self, passages: Iterable[Sequence[str]], k1: float = K1, b: float = B) -> None:
-        from rank_bm25 import BM25Okapi
+    def _best(self, terms: Sequence[QueryTerm], n: int) -> list[tuple[int, float]]:
+        asked = [self._look_up(c, terms) for c in range(len(self.weights))]
+        best: list[tuple[int, float]] = []
+        floor = np.float32(0)
+        for number, start in enumerate(self.starts[:-1]):
+            scores = self._score(number, asked, float(floor))
+            found = np.flatnonzero(scores > floor)
+            if len(found) > n:
+                found = found[_largest(scores[found], n)]
+            best += zip((found + start).tolist(), scores[found].tolist(), strict=True)
+            if len(best) > n:
+                best.sort(key=lambda entry: (-entry[1], entry[0]))
+                del best[n:]
+                floor = np.float32(best[-1][1])
+        return sorted(best, key=lambda entry: (-entry[1], entry[0]))
 
-        class LuceneOkapi(BM25Okapi):  # type: ignore[misc]
-            def _calc_idf(self, nd: dict[str, int]) -> None:
-                for term, n in nd.items():
-                    self.idf[term] = math.log(1 + (self.corpus_size - n + 0.5) / (n + 0.5))
+    def _spread(self, pool: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """Return the pool in order of scores with the penalty for further passages of an article."""
+        if not pool or not self.ranking.article_penalty:
+            return pool
+        step = self.ranking.article_penalty * pool[0][1]
+        seen: dict[tuple[int, int], int] = {}
+        spread = []
+        for position, score in pool:
+            segment = int(np.searchsorted(self.starts, position, "right")) - 1
+            article = segment, int(self.segments[segment].articles[position - self.starts[segment]])
+            n = seen[article] = seen.get(article, -1) + 1
+            spread.append((position, score - n * step))
+        return sorted((entry for entry in spread if entry[1] > 0), key=lambda entry: (-entry[1], entry[0]))
 
-        self._engine = LuceneOkapi([list(terms) for terms in passages], k1=k1, b=b)
-        self._scale = 1 / (k1 + 1)  # rank_bm25 keeps the constant factor k1 + 1, Lucene dropped it
+    def explain(self, terms: Sequence[QueryTerm], position: int) -> list[Share]:
+        """Return what each term gave to the score of the passage at ``position``, the greatest first."""
+        number = int(np.searchsorted(self.starts, position, "right")) - 1
+        local = position - self.starts[number]
+        article = int(self.segments[number].articles[local])
+        shares = []
+        asked = [self._look_up(c, terms) for c in range(len(self.weights))]
+        titles = self._title_scores(number, asked) if self.ranking.title_weight else None
+        for c, a in enumerate(asked):
+            found = self._titles[c][number].field.postings(a.hashes)
+            for i, (term, weight) in enumerate(zip(a.terms, a.weights, strict=True)):
+                for name, fields, postings, owner in (
+                    ("text", self._text, a.postings[number][i], local),
+                    ("title", self._titles, found[i], article),
+                ):
+                    scores = np.zeros(len(fields[c][number].lengths), np.float32)
+                    self._add(scores, fields[c][number], [(weight, postings)])
+                    if scores[owner]:
+                        shares.append(Share(term, c, name, float(scores[owner])))
+        raw = sum(share.score for share in shares if share.field == "title")
+        factor = float(titles[article]) / raw if titles is not None and raw else 0.0
+        shares = [s if s.field == "text" else s._replace(score=s.score * factor) for s in shares]
+        return sorted((s for s in shares if s.score), key=lambda s: -s.score)
 
-    def score_all(self, terms: Sequence[str]) -> Scores:
-        """Return scores of shape (n_passages,), 0 where no term occurs."""
-        scores: Scores = (self._engine.get_scores(list(terms)) * self._scale).astype(np.float32)
-        return scores
+
+def _live(n: int, deleted: npt.NDArray[np.integer]) -> Mask | None:
+    if not len(deleted):
+        return None
+    mask = np.ones(n, bool)
+    mask[deleted] = False
+    return mask
 
 
-def top(scores: Scores, k: int) -> list[tuple[int, float]]:
-    """Return (position, score) of the best ``k`` positive scores, equal scores in corpus order."""
-    found = np.flatnonzero(scores > 0)
-    if k < 1:
-        return []
-    if len(found) > k:
-        threshold = np.partition(scores[found], len(found) - k)[len(found) - k]
-        found = found[scores[found] >= threshold]
-    order = found[np.argsort(-scores[found], kind="stable")][:k]
-    return [(int(position), float(scores[position])) for position in order]
+def _joined(owners: Sequence[Array], weights: Scores) -> tuple[Array, Scores]:
+    """Return owners of several terms one after another, and for each its term's weight."""
+    if len(owners) == 1:
+        return owners[0], weights
+    return np.concatenate(owners), np.repeat(weights, [len(o) for o in owners])
 
 
-def read_parameters(directory: Path) -> tuple[float, float]:
-    """Return k1 and b of a saved index."""
-    parameters = json.loads((directory / "params.index.json").read_text())
-    return float(parameters["k1"]), float(parameters["b"])
+def _among(postings: Postings, owners: npt.NDArray[np.uint16]) -> Postings:
+    """Return the part of ``postings`` that concerns ``owners`` (ascending)."""
+    once, _ = _common(postings.once, owners)
+    repeated, places = _common(postings.repeated, owners)
+    return Postings(once, repeated, postings.frequencies[places])
+
+
+def _common(sorted_values: npt.NDArray[np.uint16], wanted: npt.NDArray[np.uint16]) -> tuple[Any, Any]:
+    """Return the ``wanted`` values that are there, and their places."""
+    if not len(sorted_values):
+        return sorted_values, np.empty(0, np.int64)
+    places = np.minimum(np.searchsorted(sorted_values, wanted), len(sorted_values) - 1)
+    there = sorted_values[places] == wanted
+    return wanted[there], places[there]
+
+
+def _largest(scores: Scores, n: int) -> npt.NDArray[np.int64]:
+    """Return the places of the ``n`` largest scores; of equal ones the first."""
+    threshold = np.partition(scores, len(scores) - n)[len(scores) - n]
+    above = np.flatnonzero(scores > threshold)
+    level = np.flatnonzero(scores == threshold)[: n - len(above)]
+    return np.sort(np.concatenate((above, level)))

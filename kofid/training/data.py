@@ -47,11 +47,9 @@ def with_gold(example: Example, index: Index, n_context: int) -> Example:
 
 def _gold(question: Question, index: Index) -> list[Hit]:
     """Return a gold passage of the index: of several cut from a gold article, the first that says an answer."""
-    positions = index.passages.positions
-    named = [positions[i] for i in question.positive_ids if i in positions]
-    articles = set(question.positive_ids)
+    named = [p for p in map(index.passages.find, question.positive_ids) if p is not None]
     if not named:
-        named = [position for passage_id, position in positions.items() if article_id(passage_id) in articles]
+        named = [p for article in question.positive_ids for p in index.passages.of_article(article)]
     passages = [index.passages[position] for position in named]
     passages.sort(key=lambda p: not has_answer(p.text, question.answers))
     return [Hit(passage, 0.0, "gold") for passage in passages[:1]]

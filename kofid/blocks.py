@@ -1,0 +1,141 @@
+"""Arrays in one file on disk, checked as they are read: a checksum for every 64 KB, verified when first touched.
+
+An index is too big to hash whole at every start, and too precious to read unchecked. ``FILE`` holds the bytes of the
+arrays, each at a multiple of 64; ``FILE.toc``, small and hashed like any other file, says what they are and holds the
+64-bit XXH3 of each block. An array's type is part of the table, so nothing in the file is ever interpreted as code.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from kofid.errors import CorruptArtifactError
+from kofid.language import say
+
+BLOCK = 1 << 16
+TOC = ".toc"
+_ALIGNMENT = 64
+_TYPES = {name: np.dtype(name) for name in ("<u1", "<u2", "<u4", "<u8", "<f4")}
+
+Array = npt.NDArray[Any]
+
+
+class ArrayWriter:
+    """Writes named arrays, one after another."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("wb")
+        self._arrays: dict[str, tuple[str, int, int]] = {}
+        self._sums: list[int] = []
+        self._pending = bytearray()
+        self._size = 0
+
+    def add(self, name: str, values: Array) -> None:
+        """Write an array."""
+        kind = values.dtype.newbyteorder("<").str.replace("|", "<")
+        self.begin(name, kind)
+        self.extend(values.astype(_TYPES[kind], copy=False).tobytes())
+
+    def begin(self, name: str, kind: str = "<u1") -> None:
+        """Begin an array that ``extend`` will fill."""
+        self._write(b"\0" * (-self._size % _ALIGNMENT))
+        self._arrays[name] = (kind, self._size, 0)
+
+    def extend(self, content: bytes) -> int:
+        """Write the next bytes of the array begun last; return how many bytes it has now."""
+        name, (kind, start, _) = next(reversed(self._arrays.items()))
+        self._write(content)
+        self._arrays[name] = (kind, start, self._size - start)
+        return self._size - start
+
+    def _write(self, content: bytes) -> None:
+        self._file.write(content)
+        self._size += len(content)
+        self._pending += content
+        whole = len(self._pending) // BLOCK * BLOCK
+        if whole:
+            self._sums += [xxhash.xxh3_64_intdigest(self._pending[i : i + BLOCK]) for i in range(0, whole, BLOCK)]
+            del self._pending[:whole]
+
+    def close(self) -> None:
+        """Write the table of contents."""
+        if self._pending:
+            self._sums.append(xxhash.xxh3_64_intdigest(self._pending))
+        self._file.close()
+        toc = {"arrays": self._arrays, "size": self._size, "sums": self._sums}
+        self._path.with_name(self._path.name + TOC).write_text(json.dumps(toc) + "\n")
+
+
+class ArrayFile:
+    """The arrays of a file, mapped into memory. Raises CorruptArtifactError when table and file do not agree."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        toc = json.loads(path.with_name(path.name + TOC).read_text())
+        self._arrays: dict[str, tuple[str, int, int]] = toc["arrays"]
+        with path.open("rb") as file:
+            self._bytes: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if toc["size"] else b""
+        if len(self._bytes) != toc["size"]:
+            raise self.corrupt()
+        self._sums = np.array(toc["sums"], np.uint64)
+        self._sound = np.zeros(len(self._sums), bool)
+
+    @property
+    def names(self) -> list[str]:
+        """The arrays' names, in the order they were written."""
+        return list(self._arrays)
+
+    def __getitem__(self, name: str) -> CheckedArray:
+        kind, start, size = self._arrays[name]
+        itemsize = _TYPES[kind].itemsize
+        return CheckedArray(self, start, np.frombuffer(self._bytes, _TYPES[kind], size // itemsize, start))
+
+    def check(self, start: int, stop: int) -> None:
+        """Raise CorruptArtifactError when a block that holds bytes ``start`` to ``stop`` has changed."""
+        first, last = start // BLOCK, -(-stop // BLOCK)
+        if self._sound[first:last].all():
+            return
+        for block in np.flatnonzero(~self._sound[first:last]) + first:
+            content = memoryview(self._bytes)[block * BLOCK : (block + 1) * BLOCK]
+            if xxhash.xxh3_64_intdigest(content) != int(self._sums[block]):
+                raise self.corrupt()
+            self._sound[block] = True
+
+    def corrupt(self) -> CorruptArtifactError:
+        """Return the error that names this file."""
+        return CorruptArtifactError(
+            say(
+                f"{self.path}: 손상되었습니다: 검사값이 다릅니다. 다시 만들어야 합니다.",
+                f"{self.path}: damaged: checksum differs; it must be made again",
+            )
+        )
+
+
+class CheckedArray:
+    """One array of an ``ArrayFile``; ``read`` returns values once their blocks have proved sound."""
+
+    def __init__(self, file: ArrayFile, start: int, values: Array) -> None:
+        self._file = file
+        self._start = start
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return values ``start`` to ``stop``, a read-only view."""
+        size = self._values.itemsize
+        self._file.check(self._start + start * size, self._start + stop * size)
+        return self._values[start:stop]
+
+    def all(self) -> Array:
+        """Return all values."""
+        return self.read(0, len(self))

@@ -1,0 +1,271 @@
+"""Making and changing indexes: built, resumed, added to, deleted from; each time as a new generation.
+
+An index directory holds its segments (``0000.seg``, ``0001.seg``, ...), the positions deleted from each
+(``deleted.seg``), the user dictionary and, where asked for, vectors (``dense.faiss``). While it is being built a
+journal says which segments are finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kofid.artifacts import JOURNAL, link_file, open_artifact, write_artifact
+from kofid.blocks import ArrayFile, ArrayWriter
+from kofid.errors import IncompatibleArtifactError, InputError
+from kofid.language import say
+from kofid.retrieval.analyze import Analyzer
+from kofid.retrieval.build import Finished, PassageDigest, write_segments
+from kofid.retrieval.passages import Passages
+from kofid.retrieval.ranking import Ranking
+from kofid.retrieval.segment import Segment
+from kofid.types import Passage
+
+if TYPE_CHECKING:
+    from kofid.retrieval.dense import DenseEncoder
+
+Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
+DELETED = "deleted.seg"
+USER_DICTIONARY = "user_dictionary.tsv"
+# A last segment this small is written anew with what is added, so that many small additions do not add up.
+_SMALL = 4_096
+
+
+def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Iterable[Any]:
+    """Show no progress."""
+    return items
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The encoder that makes an index's vectors, its name and its fingerprint."""
+
+    encoder: DenseEncoder
+    name: str
+    fingerprint: str
+
+
+def build_index(
+    path: Path,
+    passages: Iterable[Passage],
+    *,
+    analyzer: Analyzer | None = None,
+    ranking: Ranking | None = None,
+    encoding: Encoding | None = None,
+    notes: dict[str, Any] | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write the index of ``passages`` to ``path`` and return its settings; with an encoder, vectors too.
+
+    The index that may be there already answers until the new one is complete. With ``resume`` the finished segments
+    of an interrupted build are kept; raises IncompatibleArtifactError when that one had other settings or passages.
+    """
+    analyzer = analyzer or Analyzer()
+    settings = _settings(analyzer, ranking or Ranking()) | (notes or {})
+    with write_artifact(path, "index", settings, resume=resume) as directory:
+        (directory / USER_DICTIONARY).write_text("".join(f"{w}\n" for w in analyzer.user_words), encoding="utf-8")
+        journal = _Journal(directory, settings)
+        stream = iter(progress(passages, say("패시지 분석", "analysing passages"), None))
+        journal.skip(stream)
+        with closing(write_segments(directory, stream, analyzer, journal.n_segments)) as segments:
+            for finished in segments:
+                journal.add(finished)
+        write_deleted(directory, [np.empty(0, np.uint16)] * journal.n_segments)
+        _complete(directory, settings, encoding, progress)
+    return settings
+
+
+def _settings(analyzer: Analyzer, ranking: Ranking) -> dict[str, Any]:
+    return {
+        "analyzer": analyzer.settings(),
+        "ranking": ranking.settings() | {"weights": analyzer.weights},
+    }
+
+
+def _complete(directory: Path, settings: dict[str, Any], encoding: Encoding | None, progress: Progress) -> None:
+    """Count what is there, refuse an index of nothing, and add vectors."""
+    segments = open_segments(directory, len(settings["analyzer"]["components"]))
+    passages = Passages(segments, read_deleted(directory))
+    if not any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles]):
+        raise InputError(say("색인할 낱말이 하나도 없습니다", "there is not one term to index"))
+    settings["n_passages"] = len(passages)
+    settings["n_segments"] = len(segments)
+    if encoding is not None:
+        from kofid.retrieval.dense import DenseIndex
+
+        encoder = encoding.encoder
+        DenseIndex.build(_encoded(encoder, passages, progress), encoder.dimension).save(directory / "dense.faiss")
+        settings["dense"] = {
+            "encoder": encoding.name,
+            "fingerprint": encoding.fingerprint,
+            "dimension": encoder.dimension,
+            "metric": "inner product",
+            "n_vectors": len(passages),
+        }
+
+
+def _encoded(encoder: DenseEncoder, passages: Passages, progress: Progress) -> Iterator[Any]:
+    size = 256
+    starts = range(0, len(passages), size)
+    for start in progress(starts, say("패시지 벡터", "passage vectors"), len(starts)):
+        yield encoder.encode_passages([passages[i] for i in range(start, min(start + size, len(passages)))])
+
+
+class _Journal:
+    """Which segments of a build are finished, on disk for good, and the digest of the passages in each."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
+        self._path = directory / JOURNAL
+        self._settings = settings
+        self._segments: list[dict[str, Any]] = []
+        if self._path.is_file():
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            if kept["settings"] != settings:
+                raise _other_build(kept["settings"], settings)
+            self._segments = kept["segments"]
+        known = {s["name"] for s in self._segments}
+        for file in directory.glob("*.seg*"):
+            if file.name.removesuffix(".toc") not in known:
+                file.unlink()
+
+    @property
+    def n_segments(self) -> int:
+        return len(self._segments)
+
+    def skip(self, passages: Iterator[Passage]) -> None:
+        """Pass over the passages of the finished segments; raise when they are not the same."""
+        for segment in self._segments:
+            digest = PassageDigest()
+            for _ in range(segment["n_passages"]):
+                passage = next(passages, None)
+                if passage is not None:
+                    digest.add(passage)
+            if digest.hexdigest() != segment["digest"]:
+                raise IncompatibleArtifactError(
+                    say(
+                        f"패시지가 멈춘 작업 때와 다릅니다 ({segment['name']}). --resume 없이 처음부터 하세요.",
+                        f"the passages differ from those of the interrupted build ({segment['name']}); "
+                        "start anew without --resume",
+                    )
+                )
+
+    def add(self, finished: Finished) -> None:
+        """Note a finished segment, once its files are safe on disk."""
+        for file in (finished.path, finished.path.with_name(finished.path.name + ".toc")):
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        self._segments.append(
+            {"name": finished.path.name, "n_passages": finished.n_passages, "digest": finished.digest}
+        )
+        new = self._path.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as file:
+            json.dump({"settings": self._settings, "segments": self._segments}, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+
+def _other_build(there: object, here: object) -> IncompatibleArtifactError:
+    return IncompatibleArtifactError(
+        say(
+            f"멈춘 작업은 다른 설정으로 시작했습니다.\n  그때: {there}\n  지금: {here}\n--resume 없이 처음부터 하세요.",
+            f"the interrupted build had other settings.\n  there: {there}\n  here:  {here}\nStart anew without --resume.",
+        )
+    )
+
+
+def update_index(
+    path: Path, *, add: Iterable[Passage] = (), delete: Iterable[str] = (), progress: Progress = silent
+) -> dict[str, Any]:
+    """Add passages to an index and delete others; an added passage with a known id replaces the old one.
+
+    Scores are as if the index had been built anew. Return the new settings. Raises InputError for an unknown id to
+    delete, IncompatibleArtifactError when the index has vectors or another analyzer.
+    """
+    settings: dict[str, Any] = {}
+    with write_artifact(path, "index", settings) as directory:
+        old = open_artifact(path, "index")
+        settings |= old.settings
+        if "dense" in settings:
+            raise IncompatibleArtifactError(
+                say(
+                    f"{path}: 벡터가 있는 색인은 고칠 수 없습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
+                    f"{path}: an index with vectors cannot be changed; build it again: kofid index ... -o {path} --dense MODEL",
+                )
+            )
+        analyzer = stored_analyzer(old.directory, settings)
+        segments = open_segments(old.directory, len(analyzer.components))
+        deleted = [set(positions.tolist()) for positions in read_deleted(old.directory)]
+        passages = Passages(segments, read_deleted(old.directory))
+        for passage_id in delete:
+            if not _remove(passages, passage_id, deleted):
+                raise InputError(say(f"id '{passage_id}'가 색인에 없습니다", f"id '{passage_id}' is not in the index"))
+        stream = _replacing(progress(add, say("패시지 분석", "analysing passages"), None), passages, deleted)
+        first = next(stream, None)
+        n = len(segments) - (first is not None and len(segments[-1]) <= _SMALL)
+        for name in (f"{number:04}.seg{suffix}" for number in range(n) for suffix in ("", ".toc")):
+            link_file(old.directory / name, directory / name)
+        n_written = 0
+        if first is not None:
+            small = (s[i] for d, s in zip(deleted[n:], segments[n:], strict=True) for i in range(len(s)) if i not in d)
+            with closing(write_segments(directory, chain([first], stream, small), analyzer, n)) as finished:
+                n_written = sum(1 for _ in finished)
+        positions = [np.array(sorted(p), np.uint16) for p in deleted[:n]]
+        write_deleted(directory, positions + [np.empty(0, np.uint16)] * n_written)
+        (directory / USER_DICTIONARY).write_bytes((old.directory / USER_DICTIONARY).read_bytes())
+        _complete(directory, settings, None, progress)
+    return settings
+
+
+def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int]]) -> Iterator[Passage]:
+    for passage in new:
+        _remove(passages, passage.id, deleted)
+        yield passage
+
+
+def _remove(passages: Passages, passage_id: str, deleted: list[set[int]]) -> bool:
+    position = passages.find(passage_id)
+    if position is None:
+        return False
+    segment, local = passages.place(position)
+    deleted[segment].add(local)
+    return True
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def open_segments(directory: Path, n_components: int) -> list[Segment]:
+    """Open the segments of an index's generation, in order."""
+    names = sorted(file for file in directory.glob("[0-9]*.seg"))
+    return [Segment(name, n_components) for name in names]
+
+
+def write_deleted(directory: Path, positions: Sequence[npt.NDArray[np.uint16]]) -> None:
+    """Write the positions deleted from each segment."""
+    file = ArrayWriter(directory / DELETED)
+    for number, deleted in enumerate(positions):
+        file.add(f"{number:04}", deleted)
+    file.close()
+
+
+def read_deleted(directory: Path) -> list[npt.NDArray[np.uint16]]:
+    """Return the positions deleted from each segment."""
+    file = ArrayFile(directory / DELETED)
+    return [file[name].all() for name in file.names]
+
+
+def stored_analyzer(directory: Path, settings: dict[str, Any]) -> Analyzer:
+    """Return the analyzer of an index; raise IncompatibleArtifactError when Kiwi is of another version now."""
+    words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
+    return Analyzer.from_settings(settings["analyzer"], settings["ranking"]["weights"], words)

@@ -1,0 +1,42 @@
+"""A question into weighted query terms: what it asks about counts, the words that only ask do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kofid.retrieval.analyze import Analysis
+from kofid.retrieval.ranking import Ranking
+
+# Words that ask. Passages that answer do not say them: 임진왜란은 언제 일어났나 is answered by 1592년에 일어났다.
+_ASKING = re.compile(r"누구|누가|언제|어디|무엇|무슨|몇|얼마|어느|어떤|어떻|왜|뭐|뭘|무얼")
+
+
+class QueryTerm(NamedTuple):
+    """A term to look for: its text, the component of the analyzer that made it, its weight, and its word."""
+
+    text: str
+    component: int
+    weight: float
+    word: str
+
+
+def weigh(
+    words: Sequence[tuple[str, Analysis]], weights: Sequence[float], bigram: int | None, ranking: Ranking
+) -> list[QueryTerm]:
+    """Return the query terms of analysed words, weighted by component (``weights``) and by what they are.
+
+    Terms of a word that asks count ``ranking.asking_weight``, unless all words do. Bigrams that stand in no morpheme
+    of their word, so in its particle or ending, count ``ranking.ending_weight``. A term asked twice counts twice.
+    """
+    all_ask = all(_ASKING.match(word) for word, _ in words)
+    found = []
+    for word, analysis in words:
+        factor = ranking.asking_weight if _ASKING.match(word) and not all_ask else 1.0
+        stems = [term for c, part in enumerate(analysis) if c != bigram for term in part]
+        for c, part in enumerate(analysis):
+            for term in part:
+                ending = c == bigram and stems and not any(term in stem for stem in stems)
+                found.append(QueryTerm(term, c, weights[c] * factor * (ranking.ending_weight if ending else 1), word))
+    return found
