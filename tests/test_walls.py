@@ -18,10 +18,10 @@ from kofid.bundled import resource
 ROOT = Path(kofid.__file__).parent
 FLOORS = {
     1: ("types", "errors", "text", "language"),
-    2: ("formats", "artifacts", "metrics", "devices", "bundled", "morphology"),
+    2: ("formats", "artifacts", "metrics", "significance", "devices", "bundled", "morphology"),
     3: ("retrieval", "reader"),
     4: ("training", "pipeline"),
-    5: ("evaluate", "chat"),
+    5: ("evaluate", "rankings", "comparison", "report", "conversion", "chat"),
     6: ("cli", "commands", "__main__"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from kofid.commands import console
-from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, Verify
+from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, PerQuestion, Verify
 from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
 from kofid.errors import UsageError
 from kofid.language import say
@@ -39,6 +39,7 @@ def run(
     evaluate: Annotated[
         bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
     ] = False,
+    per_question: PerQuestion = None,
     keep_gold: Annotated[
         bool,
         typer.Option(
@@ -77,7 +78,9 @@ def run(
 
     if evaluate and keep_gold:
         raise UsageError(say("--eval과 --keep-gold는 함께 쓸 수 없습니다", "--eval and --keep-gold do not go together"))
+    if per_question is not None and not evaluate:
+        raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
     if evaluate:
-        evaluate_hits(results(), json_output)
+        evaluate_hits(results(), json_output, per_question)
     else:
         report_hits(results(), output=output, as_json=json_output)
