@@ -64,7 +64,9 @@ class Sources:
 
     @classmethod
     def of(cls, sources: Sequence[str], encoding: str | None = None, subset: str = beir.SUBSET) -> Sources:
-        """Find out what each source holds."""
+        """Find out what each source holds; raises UsageError for standard input, which cannot be read twice."""
+        if "-" in sources:
+            raise UsageError(say("표준입력(-)은 바꿀 수 없습니다. 파일로 주세요.", "give files: - cannot be converted"))
         return cls({source: kind_of(source, encoding) for source in sources}, encoding, subset)
 
     def holding(self, *kinds: Kind) -> list[str]:
@@ -170,7 +172,8 @@ def convert(sources: Sources, output: Path, target: Target, find: FindPassage | 
     """
     _require(sources, target, find)
     if target == "trec-run":
-        write_file(output, trec.run_lines(chain.from_iterable(map(read_examples, sources.holding("fid")))))
+        retrieved = (read_examples(source, sources.encoding) for source in sources.holding("fid"))
+        write_file(output, trec.run_lines(chain.from_iterable(retrieved)))
     elif target == "fid":
         write_examples(output, sources.examples(find))
     elif target == "trec-qrels":

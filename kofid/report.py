@@ -32,7 +32,7 @@ def comparison_row(comparison: Comparison) -> list[str]:
         comparison.b,
         f"{100 * comparison.mean_a:.1f}",
         f"{100 * comparison.mean_b:.1f}",
-        f"{100 * comparison.difference:+.1f}",
+        f"{100 * comparison.difference:+.2f}",
         _p_value(comparison.p),
         _p_value(comparison.p_holm) + star,
     ]

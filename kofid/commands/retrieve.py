@@ -16,8 +16,8 @@ from kofid.types import Example
 
 NEEDS_ARGUMENTS = True
 HELP = say(
-    "질문에 맞는 패시지를 찾습니다. --eval은 정답 패시지로 hit@k와 MRR을 잽니다.",
-    "Find passages for questions. --eval measures hit@k and MRR by the gold passages.",
+    "질문에 맞는 패시지를 찾습니다. --eval은 정답 패시지로도 답으로도 hit@k와 MRR을 재고, nDCG와 재현율도 잽니다.",
+    "Find passages for questions. --eval measures hit@k and MRR by gold passages and by answers, and nDCG and recall.",
 )
 EXAMPLE = """kofid retrieve -i kb "임진왜란은 언제 일어났나?" -k 5
 kofid retrieve -i kb --eval resources/demo/questions.jsonl
