@@ -23,11 +23,12 @@ Test = Callable[[Sequence[float]], float]
 
 @dataclass(frozen=True)
 class System:
-    """A system's measures by question: those it has in common with the others are compared."""
+    """A system's measures by question. ``n_without_hits`` of a run's questions have no hits, and count 0."""
 
     name: str
     source: str
     measures: dict[str, dict[str, float]]
+    n_without_hits: int = 0
 
     def mean(self, measure: str) -> float:
         """Return the mean of a measure over the questions that have it."""
@@ -83,16 +84,16 @@ def read_systems(sources: Sequence[str], qrels: str | None = None) -> list[Syste
     stems = [Path(source).name.split(".")[0] or source for source in sources]
     names = stems if len(set(stems)) == len(stems) else list(sources)
     judged = trec.read_qrels(qrels) if qrels else None
-    systems = [System(name, s, _system_measures(s, judged)) for name, s in zip(names, sources, strict=True)]
+    systems = [_read_system(name, source, judged) for name, source in zip(names, sources, strict=True)]
     for other in systems[1:]:
         _require_same_questions(systems[0], other, set(systems[0].measures), set(other.measures))
     return systems
 
 
-def _system_measures(source: str, qrels: trec.Qrels | None) -> dict[str, dict[str, float]]:
+def _read_system(name: str, source: str, qrels: trec.Qrels | None) -> System:
     first = next((line for _, line in read_lines(source) if line.strip()), "")
     if trec.columns_of(first) != "trec-run":
-        return read_measures(source)
+        return System(name, source, read_measures(source))
     if qrels is None:
         raise UsageError(
             say(f"{source}: TREC run에는 --qrels FILE 이 있어야 합니다", f"{source}: a TREC run needs --qrels FILE")
@@ -107,7 +108,8 @@ def _system_measures(source: str, qrels: trec.Qrels | None) -> dict[str, dict[st
         gold_units([p for p, _ in run.get(question, [])], [p for p, value in gold.items() if value > 0])
         for question, gold in judged.items()
     ]
-    return dict(zip(judged, ranking_measures(rankings, list(judged.values())), strict=True))
+    measures = dict(zip(judged, ranking_measures(rankings, list(judged.values())), strict=True))
+    return System(name, source, measures, n_without_hits=len(judged.keys() - run.keys()))
 
 
 def _require_same_questions(a: System, b: System, ours: set[str], theirs: set[str]) -> None:

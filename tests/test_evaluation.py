@@ -346,6 +346,9 @@ def test_trec_runs_are_compared_by_qrels(tmp_path: Path):
     a, b = read_systems(files, str(tmp_path / "gold.qrels"))
     assert {q: m["mrr"] for q, m in a.measures.items()} == {"1": 0.5, "2": 1.0}
     assert {q: m["mrr"] for q, m in b.measures.items()} == {"1": 1.0, "2": 0.0}
+    assert (a.n_without_hits, b.n_without_hits) == (0, 1)
+    noted = kofid("compare", *files, "--qrels", tmp_path / "gold.qrels")
+    assert noted.code == 0 and f"{files[1]}: 질문 2개 가운데 1개는" in noted.err and files[0] not in noted.err
     (tmp_path / "other.qrels").write_text("x 0 g 1\n")
     with pytest.raises(InputError, match="qrels"):
         read_systems(files, str(tmp_path / "other.qrels"))

@@ -115,7 +115,7 @@ def test_nothing_heavy_is_imported_on_loading_the_lower_floors():
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         }
-        if room(name) in ("", *FLOORS[1], *FLOORS[2], "commands", "cli", "pipeline", "chat", "evaluate"):
+        if room(name) in ("", *FLOORS[1], *FLOORS[2], *FLOORS[5], "commands", "cli", "pipeline"):
             assert not loaded & set(HEAVY), name
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from kofid.commands import console
 from kofid.commands.options import Json, Seed
 from kofid.errors import UsageError
 from kofid.language import say
+
+if TYPE_CHECKING:
+    from kofid.comparison import System
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -81,6 +85,7 @@ def run(
     if plot is not None:
         check_plot(plot)
     found = read_systems(systems, qrels)
+    _note_missing(found)
     randomization = partial(significance.randomization_test, n_permutations=permutations, seed=seed)
     p_value = randomization if test == "randomization" else significance.t_test
     comparisons = list(compare(found, choose_measures(found, measure), p_value, all_pairs=all_pairs))
@@ -95,6 +100,18 @@ def run(
     else:
         console.print_table("", comparison_columns(), [comparison_row(c) for c in comparisons])
         console.note(_note(test, permutations, seed, comparisons[0].n))
+
+
+def _note_missing(systems: Sequence[System]) -> None:
+    for system in systems:
+        if system.n_without_hits:
+            n, total = system.n_without_hits, len(system.measures)
+            console.note(
+                say(
+                    f"{system.source}: 질문 {total:,}개 가운데 {n:,}개는 찾은 것이 없어 0으로 셉니다",
+                    f"{system.source}: {n:,} of {total:,} questions have no hits and count 0",
+                )
+            )
 
 
 def _note(test: str, permutations: int, seed: int, n: int) -> str:
