@@ -17,7 +17,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,29 @@ def write_file(path: Path, chunks: Iterable[str]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, files: Mapping[str, Iterable[str]]) -> None:
+    """Write a new folder of text files, by their relative names; it appears whole or not at all.
+
+    Raises InputError when something is there already.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise InputError(
+            say(
+                f"{path}: 이미 있습니다. 비어 있거나 새 경로를 주세요.",
+                f"{path}: is there already; name an empty or new path",
+            )
+        )
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for name, chunks in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_file(temporary / name, chunks)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_artifact(path: Path) -> bool:

@@ -21,6 +21,8 @@ COMMANDS = (
     "retrieve",
     "rerank",
     "evaluate",
+    "compare",
+    "convert",
     "train-retriever",
     "train-reader",
     "distill",

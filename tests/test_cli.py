@@ -129,6 +129,8 @@ HELP = [
     ("retrieve", "[questions]...", "질문에 맞는 패시지를 찾습니다", "Find passages for questions"),
     ("rerank", "[questions]...", "BM25와 조밀 벡터를 함께 써서", "Rank by BM25 and vectors together"),
     ("evaluate", "[questions]...", "답을 채점합니다", "Score answers"),
+    ("compare", "{systems}...", "찾기 체계들을 같은 질문으로", "Compare retrieval systems"),
+    ("convert", "{sources}...", "TREC, BEIR, FiD JSON, JSONL 사이를", "Convert between TREC, BEIR"),
     ("train-retriever", "{data}...", "질문과 패시지가 무게를 함께 쓰는", "Train a shared-weight dense retriever"),
     ("train-reader", "{data}...", "리더를 훈련합니다", "Train a reader"),
     ("distill", "{data}...", "리더를 검색기로 증류합니다", "Distil a reader into a retriever"),
@@ -168,7 +170,10 @@ def test_help(
     heading = "  보기:" if language == "ko" else "  Example:"
     example = import_module(f"kofid.commands.{command.replace('-', '_')}").EXAMPLE
     assert lines[lines.index(heading) + 1 :] == ["    " + line for line in example.splitlines()]
-    assert all(line.startswith(f"kofid {command} ") or command in ("rerank", "doctor") for line in example.splitlines())
+    assert all(
+        line.startswith(f"kofid {command} ") or command in ("rerank", "compare", "convert", "doctor")
+        for line in example.splitlines()
+    )
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
@@ -203,7 +208,19 @@ def test_lang_option_comes_before_help() -> None:
 # --- worked examples ------------------------------------------------------------------------------------------
 
 # In an order in which each finds what it needs. Training is cut short by options put after the example's own.
-ORDER = ("index", "retrieve", "train-retriever", "rerank", "train-reader", "distill", "evaluate", "verify", "ask")
+ORDER = (
+    "index",
+    "retrieve",
+    "compare",
+    "convert",
+    "train-retriever",
+    "rerank",
+    "train-reader",
+    "distill",
+    "evaluate",
+    "verify",
+    "ask",
+)
 CUT_SHORT = {
     "train-retriever": ["--max-steps", "3", "--batch-size", "8", "--limit", "100"],
     "rerank": ["--limit", "100"],
@@ -246,8 +263,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def test_worked_example_runs(workshop: Workshop, line: str) -> None:
     result = workshop.results[line]
     assert result.code == 0, result.err
-    if " -o retrieved.json" in line:
-        assert result.out == "" and "retrieved.json" in result.err
+    if line.startswith("kofid retrieve") and " -o " in line:
+        assert result.out == "" and line.rsplit(maxsplit=1)[-1] in result.err
     else:
         assert all(isinstance(value, dict) for value in result.objects) and result.objects
 
@@ -340,8 +357,10 @@ def test_questions_from_arguments_files_and_standard_input(small: Path, tmp_path
 
 def test_retrieve_eval_json(kb: Path) -> None:
     found = kofid("retrieve", "-i", kb, "--eval", QUESTIONS, "--limit", 200, "--json").object
-    assert list(found) == ["n", "hit@1", "hit@5", "hit@10", "hit@20", "hit@30", "hit@100", "mrr"]
-    assert found["n"] == 200
+    by_rank = ["hit@1", "hit@5", "hit@10", "hit@20", "hit@30", "hit@100", "mrr", "mrr@10"]
+    by_answer = [f"answer_{name}" for name in ("n", *by_rank)]
+    assert list(found) == ["n", *by_rank, "ndcg@10", "recall@100", *by_answer]
+    assert found["n"] == found["answer_n"] == 200
     hits = [found[name] for name in found if name.startswith("hit@")]
     assert hits == sorted(hits) and 0.9 < hits[0] <= found["mrr"] <= hits[-1] <= 1.0
 

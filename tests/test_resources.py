@@ -12,9 +12,10 @@ import pytest
 from kofid.bundled import resource
 from kofid.errors import InputError
 from kofid.formats import read_corpus, read_questions
-from kofid.metrics import gold_rank, retrieval_metrics
+from kofid.rankings import judge, mean_measures
 from kofid.retrieval.index import Index
 from kofid.text import clean, has_answer
+from kofid.types import Example
 
 spec = importlib.util.spec_from_file_location("demo_check", resource("demo/check.py"))
 assert spec is not None and spec.loader is not None
@@ -75,8 +76,7 @@ def test_demo_answers_stand_as_words_in_their_evidence():
 
 def test_demo_is_found(demo_index: Index):
     questions = list(read_questions(str(resource("demo/questions.jsonl"))))
-    ranks = [gold_rank([h.passage.id for h in demo_index.search(q.text, 5)], q.positive_ids) for q in questions]
-    metrics = retrieval_metrics(ranks, cutoffs=(1, 5))
+    metrics = mean_measures(judge(Example(q, tuple(demo_index.search(q.text, 5))) for q in questions))
     assert metrics["n"] >= 600
     assert metrics["hit@1"] >= 0.95
     assert metrics["hit@5"] >= 0.99

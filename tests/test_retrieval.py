@@ -17,7 +17,7 @@ import pytest
 from kofid import morphology
 from kofid.bundled import resource
 from kofid.errors import IncompatibleArtifactError, InputError
-from kofid.metrics import answer_metrics, gold_rank, retrieval_metrics
+from kofid.metrics import answer_metrics, gold_rank
 from kofid.pipeline import Pipeline
 from kofid.retrieval import fuse
 from kofid.retrieval.analyze import Analyzer
@@ -404,13 +404,6 @@ def test_gold_rank():
     assert gold_rank(["a", "b", "c"], ["c", "b"]) == 2
     assert gold_rank(["a"], ["z"]) is None
     assert gold_rank([], ["a"]) is None and gold_rank(["a"], []) is None
-
-
-def test_retrieval_metrics_by_hand():
-    # ranks 1, 3, none, 6: hit@1 1/4, hit@5 2/4, hit@10 3/4; MRR (1 + 1/3 + 0 + 1/6) / 4 = 1.5 / 4
-    found = retrieval_metrics([1, 3, None, 6], cutoffs=(1, 5, 10))
-    assert found == pytest.approx({"n": 4, "hit@1": 0.25, "hit@5": 0.5, "hit@10": 0.75, "mrr": 0.375})
-    assert retrieval_metrics([], cutoffs=(1,)) == {"n": 0, "hit@1": 0.0, "mrr": 0.0}
 
 
 def test_answer_metrics_by_hand():

@@ -36,14 +36,14 @@ def note(message: str) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; columns of digits are set right."""
+    """Print a table; columns of numbers are set right."""
     from rich.console import Console
     from rich.table import Table
 
     rows = list(rows)
     table = Table(title=title or None, title_justify="left")
     for i, column in enumerate(columns):
-        numeric = all(row[i][:1].isdigit() for row in rows)
+        numeric = all(not row[i] or row[i].lstrip("+-<")[:1].isdigit() for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)

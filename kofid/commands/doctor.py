@@ -24,6 +24,8 @@ PACKAGES = (
     "bm25s",
     "rank-bm25",
     "lightgbm",
+    "ir-measures",
+    "matplotlib",
     "faiss-cpu",
     "faiss-gpu",
 )

@@ -19,7 +19,21 @@ OutputFile = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help=say("결과를 이 파일에 (FiD JSON; .jsonl이면 JSON Lines)", "Write FiD JSON here (JSON lines for .jsonl)"),
+        help=say(
+            "결과를 이 파일에 (FiD JSON; .jsonl이면 JSON Lines, .trec이면 TREC run)",
+            "Write FiD JSON here (JSON lines for .jsonl, a TREC run for .trec)",
+        ),
+    ),
+]
+PerQuestion = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-question",
+        metavar="FILE.jsonl",
+        help=say(
+            "--eval에서 질문마다의 척도와 순위를 이 파일에 (kofid compare가 읽습니다)",
+            "With --eval, write each question's measures and ranks here (for kofid compare)",
+        ),
     ),
 ]
 Json = Annotated[

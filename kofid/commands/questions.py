@@ -48,10 +48,10 @@ def _all(arguments: Sequence[str], encoding: str | None) -> Iterator[Question]:
 def report_hits(results: Iterator[Example], *, output: Path | None, as_json: bool) -> None:
     """Print hits as a table for each question, or as FiD JSON lines, or write them to a file."""
     from kofid.commands import console
-    from kofid.formats.fid import example_to_json, write_examples
+    from kofid.formats.fid import example_to_json
 
     if output is not None:
-        n = write_examples(output, results)
+        n = _write_hits(output, results)
         console.note(say(f"{output}: 질문 {n:,}개", f"{output}: {n:,} questions"))
         return
     for example in results:
@@ -67,6 +67,19 @@ def report_hits(results: Iterator[Example], *, output: Path | None, as_json: boo
             console.print_table(example.question.text, columns, rows)
 
 
+def _write_hits(path: Path, results: Iterator[Example]) -> int:
+    """Write a TREC run where the name ends in ``.trec``, else FiD JSON; return the number of questions."""
+    from kofid.artifacts import write_file
+    from kofid.formats.fid import write_examples
+    from kofid.formats.trec import run_lines
+
+    if path.suffix != ".trec":
+        return write_examples(path, results)
+    examples = list(results)
+    write_file(path, run_lines(examples))
+    return len(examples)
+
+
 def _row(rank: int, hit: Hit) -> list[str]:
     text = " ".join(hit.passage.text.split())
     return [
@@ -78,21 +91,32 @@ def _row(rank: int, hit: Hit) -> list[str]:
     ]
 
 
-def evaluate_hits(results: Iterator[Example], as_json: bool) -> None:
-    """Print hit@k and MRR of results with known gold passages; raise UsageError when none has any."""
+def evaluate_hits(results: Iterator[Example], as_json: bool, per_question: Path | None = None) -> None:
+    """Print the measures of results by gold ids and by answers; raise UsageError when no question has either."""
     from kofid.commands import console
-    from kofid.metrics import gold_rank, retrieval_metrics
+    from kofid.metrics import GOLD_MEASURES
+    from kofid.rankings import ANSWER, judge, mean_measures, write_rankings
 
-    ranks = [
-        gold_rank([hit.passage.id for hit in example.hits], example.question.positive_ids)
-        for example in results
-        if example.question.positive_ids
-    ]
-    if not ranks:
+    rankings = judge(results)
+    if not rankings:
         raise UsageError(
             say(
-                "positive_ids가 있는 질문이 하나도 없어 평가할 수 없습니다",
-                "no question has positive_ids, so there is nothing to evaluate",
+                "positive_ids나 answers가 있는 질문이 하나도 없어 평가할 수 없습니다",
+                "no question has positive_ids or answers, so there is nothing to evaluate",
             )
         )
-    console.print_metrics(retrieval_metrics(ranks), as_json)
+    if per_question is not None:
+        write_rankings(per_question, rankings)
+    means = mean_measures(rankings)
+    if console.wants_json(as_json):
+        console.print_metrics(means, as_json)
+        return
+    columns = [say("척도 (%)", "measure (%)"), say("정답 패시지로", "by gold passage"), say("답으로", "by answer")]
+    rows = [[name, _cell(means.get(name)), _cell(means.get(ANSWER + name))] for name in ("n", *GOLD_MEASURES)]
+    console.print_table("", columns, rows)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{100 * value:.1f}"

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from kofid.commands import console
-from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, Verify
+from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, PerQuestion, Verify
 from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
+from kofid.errors import UsageError
 from kofid.language import say
 from kofid.types import Example
 
@@ -50,6 +51,7 @@ def run(
     evaluate: Annotated[
         bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
     ] = False,
+    per_question: PerQuestion = None,
     output: OutputFile = None,
     encoding: Encoding = None,
     limit: Limit = None,
@@ -93,8 +95,10 @@ def run(
         ):
             yield replace(example, hits=tuple(reorder(example)[:wanted]))
 
+    if per_question is not None and not evaluate:
+        raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
     results = from_examples(from_file) if from_file else from_questions()
     if evaluate:
-        evaluate_hits(results, json_output)
+        evaluate_hits(results, json_output, per_question)
     else:
         report_hits(results, output=output, as_json=json_output)

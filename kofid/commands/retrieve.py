@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from kofid.commands import console
-from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, Verify
+from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, PerQuestion, Verify
 from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
 from kofid.errors import UsageError
 from kofid.language import say
@@ -16,8 +16,8 @@ from kofid.types import Example
 
 NEEDS_ARGUMENTS = True
 HELP = say(
-    "질문에 맞는 패시지를 찾습니다. --eval은 정답 패시지로 hit@k와 MRR을 잽니다.",
-    "Find passages for questions. --eval measures hit@k and MRR by the gold passages.",
+    "질문에 맞는 패시지를 찾습니다. --eval은 정답 패시지로도 답으로도 hit@k와 MRR을 재고, nDCG와 재현율도 잽니다.",
+    "Find passages for questions. --eval measures hit@k and MRR by gold passages and by answers, and nDCG and recall.",
 )
 EXAMPLE = """kofid retrieve -i kb "임진왜란은 언제 일어났나?" -k 5
 kofid retrieve -i kb --eval resources/demo/questions.jsonl
@@ -39,6 +39,7 @@ def run(
     evaluate: Annotated[
         bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
     ] = False,
+    per_question: PerQuestion = None,
     keep_gold: Annotated[
         bool,
         typer.Option(
@@ -77,7 +78,9 @@ def run(
 
     if evaluate and keep_gold:
         raise UsageError(say("--eval과 --keep-gold는 함께 쓸 수 없습니다", "--eval and --keep-gold do not go together"))
+    if per_question is not None and not evaluate:
+        raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
     if evaluate:
-        evaluate_hits(results(), json_output)
+        evaluate_hits(results(), json_output, per_question)
     else:
         report_hits(results(), output=output, as_json=json_output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from pathlib import Path
 
 from kofid.errors import InputError
 from kofid.formats.records import Record, list_field, read_records, skip_or_raise, text_field
@@ -28,8 +29,8 @@ def read_corpus(
 ) -> Iterator[Passage]:
     """Yield the passages of several files, cleaned, ids unique over all of them.
 
-    Reads passage and article JSONL, SQuAD/KorQuAD JSON, FiD/DPR JSON (``ctxs``), DPR's ``psgs_w100.tsv``, and a
-    mapping from id to document. ``split`` says whether texts are whole articles to be cut into passages of about
+    Reads passage and article JSONL, SQuAD/KorQuAD JSON, FiD/DPR JSON (``ctxs``), DPR's ``psgs_w100.tsv``, a BEIR
+    folder's ``corpus.jsonl``, and a mapping from id to document. ``split`` says whether texts are whole articles to be cut into passages of about
     ``passage_words`` words; by default that is found out from the first texts of each file. Given a list
     ``skipped``, a bad record is left out and its error appended there. Raises InputError naming file and line.
     """
@@ -72,13 +73,19 @@ def _passages(
 def _texts(source: str, encoding: str | None, skipped: list[str] | None) -> Iterator[tuple[str, Passage]]:
     paragraphs: defaultdict[str, int] = defaultdict(int)
     contexts: set[str] = set()
-    for record in read_records(source, encoding, skipped):
+    for record in read_records(corpus_file(source), encoding, skipped):
         try:
             found = list(_record_passages(record, paragraphs, contexts))
         except InputError as error:
             skip_or_raise(error, skipped)
             continue
         yield from found
+
+
+def corpus_file(source: str) -> str:
+    """Return the corpus of a BEIR folder; any other source as it is."""
+    corpus = Path(source) / "corpus.jsonl"
+    return str(corpus) if corpus.is_file() else source
 
 
 def _record_passages(

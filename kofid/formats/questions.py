@@ -60,9 +60,14 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
 def question_of(record: Record) -> Question:
     """Return the question of a JSON object with ``question`` and, where known, ``answers`` and ``positive_ids``."""
     text = text_field(record, "question", "query").strip()
-    answers = _strings(record, "answers") or _strings(record, "answer") or _strings(record, "target")
+    answers = answers_of(record)
     positives = _strings(record, "positive_ids") or _strings(record, "positive_id")
     return Question(text, text_field(record, "id", "_id", "guid", required=False), answers, positives)
+
+
+def answers_of(record: Record) -> tuple[str, ...]:
+    """Return the known answers of a JSON object, empty where it has none."""
+    return _strings(record, "answers") or _strings(record, "answer") or _strings(record, "target")
 
 
 def _squad_question(record: Record, passage_id: str) -> Question:

@@ -1,0 +1,87 @@
+"""kofid convert"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from kofid.commands import console
+from kofid.commands.options import Encoding, Json, Verify
+from kofid.language import say
+
+if TYPE_CHECKING:
+    from kofid.conversion import FindPassage
+
+NEEDS_ARGUMENTS = True
+HELP = say(
+    "TREC, BEIR, FiD JSON, JSONL 사이를 바꿉니다. 필요한 파일을 모두 주면 무엇이 들었는지는 알아냅니다. 목적은 이름에서 짐작하고, 아니면 "
+    "--to로 정합니다. TREC의 id에서 빈칸과 %는 %20, %25로 적고 다시 읽습니다.",
+    "Convert between TREC, BEIR, FiD JSON and JSONL. Give all the files it takes: what each holds is found out. The "
+    "target is guessed from the output's name, or set by --to. In TREC ids, whitespace and % are written as %20, %25.",
+)
+EXAMPLE = """kofid convert resources/demo/questions.jsonl -o demo.qrels
+kofid convert resources/demo/passages.jsonl resources/demo/questions.jsonl -o demo-beir --to beir
+kofid convert demo-beir -o demo-jsonl --to jsonl
+kofid retrieve -i kb demo-jsonl/questions.jsonl -o bm25.trec
+kofid convert bm25.trec demo-jsonl/questions.jsonl -i kb -o bm25.json --to fid"""
+
+
+def run(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help=say(
+                "TREC run·qrels, BEIR 폴더, FiD JSON, KorQuAD, 질문·패시지 JSONL",
+                "TREC runs and qrels, BEIR folders, FiD JSON, KorQuAD, JSONL of questions and passages",
+            ),
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE|DIR", help=say("만들 파일이나 폴더", "File or folder to make")),
+    ],
+    to: Annotated[
+        Literal["trec-run", "trec-qrels", "beir", "fid", "jsonl"] | None,
+        typer.Option(
+            help=say(
+                "목적. beir와 jsonl(passages.jsonl, questions.jsonl)은 폴더입니다",
+                "Target. beir and jsonl (passages.jsonl, questions.jsonl) are folders",
+            )
+        ),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            "--index",
+            "-i",
+            metavar="INDEX",
+            help=say("run을 fid로 바꿀 때 패시지를 가져올 색인", "Where a run's passages come from, for fid"),
+        ),
+    ] = None,
+    subset: Annotated[
+        str, typer.Option(metavar="NAME", help=say("BEIR의 qrels/NAME.tsv", "BEIR's qrels/NAME.tsv"))
+    ] = "test",
+    encoding: Encoding = None,
+    verify: Verify = True,
+    json_output: Json = False,
+) -> None:
+    """Convert files."""
+    from kofid.conversion import Sources, convert, guess_target
+
+    given = Sources.of(sources, encoding, subset)
+    target = to or guess_target(output, given)
+    convert(given, output, target, _finder(index, verify) if index is not None else None)
+    if console.wants_json(json_output):
+        console.print_json({"output": str(output), "format": target, "sources": given.kinds})
+    else:
+        console.note(say(f"{output}: {target}으로 적었습니다", f"{output}: written as {target}"))
+
+
+def _finder(path: Path, verify: bool) -> FindPassage:
+    from kofid.retrieval.index import Index
+
+    passages = Index.open(path, check_hashes=verify).passages
+    positions = passages.positions
+    return lambda passage_id: passages[positions[passage_id]] if passage_id in positions else None
