@@ -82,7 +82,7 @@ def encoder_to_train(model: str, examples: Sequence[Example], seed: int) -> Dens
     from kofid.training.retriever import fresh_encoder
 
     size = fresh_size(model)
-    return fresh_encoder(size, example_texts(examples), seed=seed) if size else open_encoder(model, "cpu")[0]
+    return fresh_encoder(size, example_texts(examples), seed=seed) if size else open_encoder(model, "cpu").encoder
 
 
 def run_training(
