@@ -204,8 +204,7 @@ def _write_manifest(
 ) -> str:
     """Write the manifest and return its SHA-256. Files linked from the current generation keep their checksums."""
     files = {
-        p.relative_to(directory).as_posix(): known.get(_identity(p))
-        or {"sha256": _sha256(p), "size": p.stat().st_size}
+        p.relative_to(directory).as_posix(): known.get(_identity(p)) or {"sha256": _sha256(p), "size": p.stat().st_size}
         for p in sorted(directory.rglob("*"))
         if p.is_file()
     }

@@ -23,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "convert",
+    "analyze",
     "train-retriever",
     "train-reader",
     "distill",

@@ -11,6 +11,61 @@ if TYPE_CHECKING:
 
 # Kiwi's time grows faster than its input, so text is analysed in pieces of at most this many characters.
 MAX_PIECE = 2_000
+# The Sejong tag set as Kiwi has it: tags of words a dictionary may hold, and those of particles, endings and marks.
+TAGS = frozenset(
+    [
+        "NNG",
+        "NNP",
+        "NNB",
+        "NR",
+        "NP",
+        "VV",
+        "VA",
+        "VX",
+        "VCP",
+        "VCN",
+        "MM",
+        "MAG",
+        "MAJ",
+        "IC",
+        "XPN",
+        "XSN",
+        "XSV",
+        "XSA",
+        "XSM",
+        "XR",
+        "SL",
+        "SH",
+        "SN",
+        "SW",
+    ]
+)
+ALL_TAGS = TAGS | frozenset(
+    [
+        "JKS",
+        "JKC",
+        "JKG",
+        "JKO",
+        "JKB",
+        "JKV",
+        "JKQ",
+        "JX",
+        "JC",
+        "EP",
+        "EF",
+        "EC",
+        "ETN",
+        "ETM",
+        "SF",
+        "SP",
+        "SS",
+        "SSO",
+        "SSC",
+        "SE",
+        "SO",
+        "SB",
+    ]
+)
 _workers = -1
 
 
@@ -54,6 +109,11 @@ def kiwi_version() -> str:
 def analyze(text: str) -> list[Morpheme]:
     """Return the morphemes of ``text``, offsets into it."""
     return next(analyze_many([text]))
+
+
+def spaced(text: str) -> str:
+    """Return ``text`` with the spaces that Kiwi would write."""
+    return str(kiwi().space(text))
 
 
 def analyze_many(texts: Iterable[str], user_words: tuple[str, ...] = ()) -> Iterator[list[Morpheme]]:

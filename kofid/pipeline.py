@@ -33,11 +33,15 @@ SURE = 0.5
 
 @dataclass(frozen=True)
 class Reply:
-    """What comes back for a question: candidate answers and the passages read, both best first."""
+    """What comes back for a question: candidate answers and the passages read, both best first.
+
+    ``corrected`` is the question as it was searched for and read, where it was spelled wrongly.
+    """
 
     question: str
     answers: list[Answer]
     hits: list[Hit]
+    corrected: str | None = None
 
     @property
     def answer(self) -> Answer | None:
@@ -60,18 +64,22 @@ class Reply:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An index and a reader. ``search`` is how passages are found (BM25 unless told otherwise)."""
+    """An index and a reader. ``search`` is how passages are found; ``correct``: misspelled questions set right."""
 
     index: Index
     reader: Reader
     search: Search
     k: int = 10
+    correct: bool = True
 
     def ask(self, question: str) -> Reply:
         """Return answers to ``question``; no hits and no answers when nothing in it is known to the index."""
         question = clean(question).strip()
-        hits = self.search(question, self.k)
-        return Reply(question, self.reader.read(question, hits), hits)
+        if self.correct:
+            hits, corrected = forgiving_search(self.index, self.search, question, self.k)
+        else:
+            hits, corrected = self.search(question, self.k), None
+        return Reply(question, self.reader.read(corrected or question, hits), hits, corrected)
 
     def likely_sentence(self, question: str, passage: Passage) -> tuple[int, int]:
         """Return character offsets of the passage's sentence that shares most terms with the question."""
@@ -84,6 +92,19 @@ class Pipeline:
         """Return character offsets of the passage's sentence that holds ``position``."""
         spans = sentence_spans(passage.text)
         return next(((a, b) for a, b in spans if a <= position < b), (0, len(passage.text)))
+
+
+def forgiving_search(index: Index, search: Search, question: str, k: int) -> tuple[list[Hit], str | None]:
+    """Search for ``question``, or for what it was probably meant as if that finds more; return that, too."""
+    from kofid.retrieval.correct import correct
+
+    hits = search(question, k)
+    correction = correct(index, question)
+    if correction is None:
+        return hits, None
+    found = search(correction.text, k)
+    better = found and (not hits or found[0].score >= hits[0].score)
+    return (found, correction.text) if better else (hits, None)
 
 
 def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Reader:

@@ -56,11 +56,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question with passages to read: one entry of the FiD/DPR JSON. ``target`` is the answer to learn."""
+    """A question with passages to read: one entry of the FiD/DPR JSON.
+
+    ``target`` is the answer to learn; ``corrected`` the question as it was searched for, where it was spelled wrongly.
+    """
 
     question: Question
     hits: tuple[Hit, ...] = field(default=())
     target: str | None = None
+    corrected: str | None = None
 
 
 class Retriever(Protocol):

@@ -13,6 +13,7 @@ from kofid.language import say
 
 if TYPE_CHECKING:
     from kofid.conversion import FindPassage
+    from kofid.types import Passage
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -83,5 +84,9 @@ def _finder(path: Path, verify: bool) -> FindPassage:
     from kofid.retrieval.index import Index
 
     passages = Index.open(path, check_hashes=verify).passages
-    positions = passages.positions
-    return lambda passage_id: passages[positions[passage_id]] if passage_id in positions else None
+
+    def find(passage_id: str) -> Passage | None:
+        position = passages.find(passage_id)
+        return passages[position] if position is not None else None
+
+    return find

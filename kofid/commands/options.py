@@ -49,6 +49,13 @@ Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help=say("처음 
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help=say("열 때 SHA-256도 확인", "Also check SHA-256 on opening"))
 ]
+Correct = Annotated[
+    bool,
+    typer.Option(
+        "--correct/--no-correct",
+        help=say("오타와 띄어쓰기를 고쳐 찾습니다", "Set misspelled and wrongly spaced questions right"),
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help=say("멈춘 훈련을 이어서 합니다", "Go on with an interrupted run"))
 ]

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.types import Example, Hit, Question
+
+if TYPE_CHECKING:
+    from kofid.retrieval.index import Index
 
 Questions = Annotated[
     list[str] | None,
@@ -64,7 +67,43 @@ def report_hits(results: Iterator[Example], *, output: Path | None, as_json: boo
         else:
             columns = ["#", say("점수", "score"), "id", say("제목", "title"), say("본문", "text")]
             rows = [_row(rank, hit) for rank, hit in enumerate(example.hits, 1)]
-            console.print_table(example.question.text, columns, rows)
+            console.print_table(_title(example), columns, rows)
+
+
+def report_explained(index: Index, results: Iterator[Example], *, as_json: bool) -> None:
+    """Print hits with what each term of the question gave to them."""
+    from kofid.commands import console
+    from kofid.formats.fid import example_to_json
+    from kofid.retrieval.explain import explain
+
+    for example in results:
+        found = explain(index, example.corrected or example.question.text, example.hits)
+        if console.wants_json(as_json):
+            entry = example_to_json(example)
+            entry["query"] = found.to_json()
+            for number, context in enumerate(entry["ctxs"]):
+                context["terms"] = found.shares_to_json(number)
+            console.print_json(entry)
+            continue
+        rows = [[t.text, found.components[t.component], f"{t.weight:g}", f"{df:,}"] for t, df in found.terms]
+        columns = [say("말", "term"), say("성분", "component"), say("무게", "weight"), say("패시지", "passages")]
+        console.print_table(_title(example), columns, rows)
+        for word, reason in found.dropped:
+            console.note(say(f"뺌: {word} ({reason})", f"dropped: {word} ({reason})"))
+        rows = [
+            [
+                str(rank),
+                f"{hit.score:.2f}",
+                hit.passage.id,
+                " + ".join(f"{found.name(s)} {s.score:.2f}" for s in shares),
+            ]
+            for rank, (hit, shares) in enumerate(zip(example.hits, found.hits, strict=True), 1)
+        ]
+        console.print_table("", ["#", say("점수", "score"), "id", say("어디서 왔나", "where from")], rows)
+
+
+def _title(example: Example) -> str:
+    return f"{example.question.text} → {example.corrected}" if example.corrected else example.question.text
 
 
 def _write_hits(path: Path, results: Iterator[Example]) -> int:

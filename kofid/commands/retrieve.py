@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kofid.commands import console
-from kofid.commands.options import Device, Encoding, IndexPath, Json, K, Limit, OutputFile, PerQuestion, Verify
-from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_hits
+from kofid.commands.options import Correct, Device, Encoding, IndexPath, Json, K, Limit, OutputFile, PerQuestion, Verify
+from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_explained, report_hits
+from kofid.commands.ranking import K1, B, Delta, Ranker, Weights, ranking_changes
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.types import Example
+from kofid.types import Example, Question
+
+if TYPE_CHECKING:
+    from kofid.pipeline import Search
+    from kofid.retrieval.index import Index
 
 NEEDS_ARGUMENTS = True
 HELP = say(
-    "질문에 맞는 패시지를 찾습니다. --eval은 정답 패시지로도 답으로도 hit@k와 MRR을 재고, nDCG와 재현율도 잽니다.",
-    "Find passages for questions. --eval measures hit@k and MRR by gold passages and by answers, and nDCG and recall.",
+    "질문에 맞는 패시지를 찾습니다. 색인에 없는 낱말은 오타나 띄어쓰기가 틀린 것인지 보고 고쳐 찾습니다. --eval은 정답 패시지로도 답으로도 "
+    "hit@k와 MRR을 재고, nDCG와 재현율도 잽니다. --tune은 k1, b, 무게를 개발 질문에 맞추어 색인에 적습니다.",
+    "Find passages for questions. Words that the index does not know are set right where they are misspelled. --eval "
+    "measures hit@k and MRR by gold passages and by answers, and nDCG and recall. --tune fits k1, b and weights to "
+    "development questions and records them in the index.",
 )
 EXAMPLE = """kofid retrieve -i kb "임진왜란은 언제 일어났나?" -k 5
+kofid retrieve -i kb "임진왜란은언제이러났나" --explain
 kofid retrieve -i kb --eval resources/demo/questions.jsonl
+kofid retrieve -i kb --eval resources/demo/questions.jsonl --ranker bm25+ --k1 1.2 --weights bigram=0.5
+kofid retrieve -i kb --tune resources/demo/questions.jsonl
 kofid retrieve -i kb resources/demo/questions.jsonl -k 20 -o retrieved.json"""
 
 
@@ -33,13 +45,43 @@ def run(
         typer.Option(help=say("찾는 방법 (섞는 것은 kofid rerank)", "How to search (hybrids: kofid rerank)")),
     ] = "sparse",
     engine: Annotated[
-        Literal["bm25s", "rank-bm25"],
-        typer.Option(help=say("BM25 엔진 (순위는 같습니다)", "BM25 engine (same ranking)")),
-    ] = "bm25s",
+        Literal["kofid", "rank-bm25", "bm25s"],
+        typer.Option(
+            help=say(
+                "rank-bm25, bm25s: 견주기 위해 색인의 낱말로 그 패키지를 씁니다 (모두 메모리에)",
+                "rank-bm25, bm25s: those packages on the index's terms, for comparison (all in memory)",
+            )
+        ),
+    ] = "kofid",
+    ranker: Ranker = None,
+    k1: K1 = None,
+    b: B = None,
+    delta: Delta = None,
+    weights: Weights = None,
+    correct: Correct = True,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help=say(
+                "패시지마다 어느 말이 몇 점인지, 무엇을 빼고 고쳤는지", "Show what each term scored, what was dropped"
+            ),
+        ),
+    ] = False,
     evaluate: Annotated[
         bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
     ] = False,
     per_question: PerQuestion = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUESTIONS",
+            help=say(
+                "k1, b, 무게를 이 질문들에 맞추어 색인에 적습니다",
+                "Fit k1, b and weights to these questions and record them",
+            ),
+        ),
+    ] = None,
     keep_gold: Annotated[
         bool,
         typer.Option(
@@ -59,28 +101,87 @@ def run(
 ) -> None:
     """Find passages."""
     from kofid.metrics import HIT_CUTOFFS
-    from kofid.pipeline import Search, dense_search
     from kofid.retrieval.index import Index
-    from kofid.training.data import with_gold
 
+    _refuse_together(evaluate, keep_gold, per_question, explain, mode if engine == "kofid" else engine)
+    opened = Index.open(index, check_hashes=verify)
+    names = [component.name for component in opened.analyzer.components]
+    changes = ranking_changes(ranker, k1, b, delta, weights, names, opened.weights)
+    if changes:
+        opened = opened.ranked(**changes)
+    if tune is not None:
+        _tune(index, opened, given_questions([tune], encoding, limit), json_output)
+        return
     asked = given_questions(questions, encoding, limit)
-    opened = Index.open(index, engine=engine, check_hashes=verify)
-    search: Search = opened.search
-    if mode == "dense":
-        console.calm_libraries()
-        search = dense_search(opened, "dense", device=device)
+    search = _search(opened, mode, engine, device)
     depth = max(HIT_CUTOFFS) if evaluate else k
+    results = _results(opened, search, asked, depth, correct=correct and engine == "kofid", keep_gold=keep_gold)
+    if evaluate:
+        evaluate_hits(results, json_output, per_question)
+    elif explain:
+        report_explained(opened, results, as_json=json_output)
+    else:
+        report_hits(results, output=output, as_json=json_output)
 
-    def results() -> Iterator[Example]:
-        for question in console.progress(asked, say("찾는 중", "searching"), len(asked)):
-            example = Example(question, tuple(search(question.text, depth)))
-            yield with_gold(example, opened, depth) if keep_gold else example
 
+def _refuse_together(evaluate: bool, keep_gold: bool, per_question: Path | None, explain: bool, how: str) -> None:
     if evaluate and keep_gold:
         raise UsageError(say("--eval과 --keep-gold는 함께 쓸 수 없습니다", "--eval and --keep-gold do not go together"))
     if per_question is not None and not evaluate:
         raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
-    if evaluate:
-        evaluate_hits(results(), json_output, per_question)
-    else:
-        report_hits(results(), output=output, as_json=json_output)
+    if explain and how != "sparse":
+        raise UsageError(say(f"--explain은 {how}에 쓸 수 없습니다", f"--explain does not go with {how}"))
+
+
+def _search(index: Index, mode: str, engine: str, device: str) -> Search:
+    if engine != "kofid":
+        from kofid.retrieval.peers import Peer
+
+        ranker = index.ranking.ranker
+        return Peer(index, engine, ranker.k1, ranker.b).search
+    if mode == "dense":
+        from kofid.pipeline import dense_search
+
+        console.calm_libraries()
+        return dense_search(index, "dense", device=device)
+    return index.search
+
+
+def _results(
+    index: Index, search: Search, asked: list[Question], depth: int, *, correct: bool, keep_gold: bool
+) -> Iterator[Example]:
+    from kofid.pipeline import forgiving_search
+    from kofid.training.data import with_gold
+
+    for question in console.progress(asked, say("찾는 중", "searching"), len(asked)):
+        if correct:
+            hits, corrected = forgiving_search(index, search, question.text, depth)
+        else:
+            hits, corrected = search(question.text, depth), None
+        example = Example(question, tuple(hits), corrected=corrected)
+        yield with_gold(example, index, depth) if keep_gold else example
+
+
+def _tune(path: Path, index: Index, questions: list[Question], json_output: bool) -> None:
+    from kofid.retrieval.indexing import record_ranking
+    from kofid.tuning import OBJECTIVE, tune
+
+    best = tune(index, questions, progress=console.progress)
+    if best.changes:
+        record_ranking(path, best.index.ranking, best.index.weights)
+    if console.wants_json(json_output):
+        console.print_json(best.to_json())
+        return
+    rows = [[t.name, str(t.value), f"{100 * t.measure:.2f}"] for t in best.trials]
+    console.print_table("", [say("설정", "setting"), say("값", "value"), f"{OBJECTIVE} (%)"], rows)
+    console.note(
+        say(
+            f"{OBJECTIVE} {100 * best.before:.2f} → {100 * best.after:.2f} (%), 질문 {best.n:,}개, p = {best.p:.3g}. ",
+            f"{OBJECTIVE} {100 * best.before:.2f} → {100 * best.after:.2f} (%), {best.n:,} questions, p = {best.p:.3g}. ",
+        )
+        + (
+            say(f"색인에 적었습니다: {best.changes}", f"recorded in the index: {best.changes}")
+            if best.changes
+            else say("지금 설정이 가장 낫습니다.", "nothing better than what is there.")
+        )
+    )

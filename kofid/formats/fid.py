@@ -53,6 +53,8 @@ def example_to_json(example: Example) -> dict[str, Any]:
     """Return one entry of the FiD JSON."""
     question = example.question
     entry: dict[str, Any] = {"id": question.id, "question": question.text}
+    if example.corrected is not None:
+        entry["corrected"] = example.corrected
     if example.target is not None:
         entry["target"] = example.target
     entry["answers"] = list(question.answers)

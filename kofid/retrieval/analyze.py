@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -101,6 +101,11 @@ class Analyzer:
     def bigram_component(self) -> int | None:
         """The number of the component of character bigrams, if there is one."""
         return next((c for c, component in enumerate(self.components) if component.name == "bigram"), None)
+
+    def weighted(self, weights: Sequence[float]) -> Analyzer:
+        """Return this analyzer with other weights of its components."""
+        pairs = zip(self.components, weights, strict=True)
+        return replace(self, components=tuple(Component(c.name, weight) for c, weight in pairs))
 
     def settings(self) -> dict[str, Any]:
         """Return what an index keeps of its analyzer: with other settings it would not find its own terms."""
@@ -257,4 +262,7 @@ def parse_components(spec: str) -> tuple[Component, ...]:
                 )
             )
         components.append(Component(match.group(1), float(match.group(2) or 1)))
+    names = [component.name for component in components]
+    if len(set(names)) < len(names):
+        raise UsageError(say(f"분석기 '{spec}': 같은 것이 두 번 있습니다", f"analyzer '{spec}': the same one twice"))
     return tuple(components)

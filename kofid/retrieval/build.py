@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,7 +170,8 @@ def spans(starts: Array, counts: Array) -> Array:
     if not len(counts):
         return np.empty(0, np.int64)
     before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    numbers: Array = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    return numbers
 
 
 class OpenSegment:
@@ -244,7 +245,7 @@ def _pool(analyzer: Analyzer) -> Iterator[Pool]:
         pool.close()
 
 
-def write_segments(directory: Path, passages: Iterable[Passage], analyzer: Analyzer, first: int) -> Iterator[Finished]:
+def write_segments(directory: Path, passages: Iterable[Passage], analyzer: Analyzer, first: int) -> Generator[Finished]:
     """Write ``passages`` as segments ``first``, ``first + 1``, ...; yield each one as it is finished.
 
     While one segment's words are being analysed the next one is read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from kofid.retrieval.indexing import open_segments, read_deleted, stored_analyze
 from kofid.retrieval.passages import Passages
 from kofid.retrieval.question import QueryTerm, weigh
 from kofid.retrieval.ranking import Ranking
+from kofid.retrieval.segment import hash_term
 from kofid.retrieval.sparse import Scores, SparseIndex
 from kofid.types import Hit
 
@@ -42,9 +43,9 @@ class Index:
         # Opened now, not when first asked: a later rebuild removes this generation's names, not its open files.
         self.analyzer = stored_analyzer(artifact.directory, artifact.settings)
         self.segments = open_segments(artifact.directory, len(self.analyzer.components))
-        deleted = read_deleted(artifact.directory)
-        self.passages = Passages(self.segments, deleted)
-        self.sparse = SparseIndex(self.segments, self.weights, self.ranking, deleted)
+        self._deleted = read_deleted(artifact.directory)
+        self.passages = Passages(self.segments, self._deleted)
+        self.sparse = SparseIndex(self.segments, self.weights, self.ranking, self._deleted)
         self._analysis = lru_cache(maxsize=65_536)(self._find_analysis)
 
     @classmethod
@@ -64,6 +65,15 @@ class Index:
             except FileNotFoundError:
                 if artifact.directory.exists():
                     raise  # else a rebuild replaced it just now: open the new one
+
+    def ranked(self, **changes: Any) -> Index:
+        """Return this index with another ranking: its settings (``Ranking.settings``, ``weights``) but for ``changes``."""
+        settings = self.ranking.settings() | {"weights": self.weights} | changes
+        other = copy(self)
+        other.ranking = Ranking.from_settings(settings)
+        other.weights = list(settings["weights"])
+        other.sparse = SparseIndex(self.segments, other.weights, other.ranking, self._deleted)
+        return other
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -95,6 +105,27 @@ class Index:
     def terms(self, text: str) -> set[tuple[int, str]]:
         """Return the different terms of a text, each with its component."""
         return {(c, term) for _, terms in self.analyze(text) for c, part in enumerate(terms) for term in part}
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Tell for each text whether it is a word of some passage, or a term of one by Kiwi or a subword vocabulary."""
+        known = np.zeros(len(texts), bool)
+        if texts:
+            words = np.array([hash_term(text) for text in texts], np.uint64)
+            terms = {
+                c: np.array([hash_term(text, c) for text in texts], np.uint64)
+                for c, component in enumerate(self.analyzer.components)
+                if component.is_costly
+            }
+            for segment in self.segments:
+                known |= segment.has_words(words)
+                for c, hashes in terms.items():
+                    known |= segment.text[c].has(hashes) | segment.titles[c].has(hashes)
+        return list(map(bool, known))
+
+    def rarest(self, text: str) -> int:
+        """Return how many passages have the rarest of the terms of ``text``, by the analyzer's first component."""
+        terms = {term for _, analysis in self.analyze(text) for term in analysis[0]}
+        return min((self.sparse.document_frequency(term, 0) for term in terms), default=0)
 
     # --- sparse ---
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from kofid.artifacts import JOURNAL, link_file, open_artifact, write_artifact
 from kofid.blocks import ArrayFile, ArrayWriter
 from kofid.errors import IncompatibleArtifactError, InputError
+from kofid.formats.split import article_id
 from kofid.language import say
 from kofid.retrieval.analyze import Analyzer
 from kofid.retrieval.build import Finished, PassageDigest, write_segments
@@ -83,6 +84,11 @@ def build_index(
         write_deleted(directory, [np.empty(0, np.uint16)] * journal.n_segments)
         _complete(directory, settings, encoding, progress)
     return settings
+
+
+def has_interrupted_build(path: Path) -> bool:
+    """Tell whether a build was interrupted that ``resume`` could go on with."""
+    return any(path.glob(f".building-gen-*/{JOURNAL}"))
 
 
 def _settings(analyzer: Analyzer, ranking: Ranking) -> dict[str, Any]:
@@ -168,10 +174,10 @@ class _Journal:
             {"name": finished.path.name, "n_passages": finished.n_passages, "digest": finished.digest}
         )
         new = self._path.with_suffix(".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump({"settings": self._settings, "segments": self._segments}, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
+        with new.open("w", encoding="utf-8") as journal:
+            json.dump({"settings": self._settings, "segments": self._segments}, journal, ensure_ascii=False)
+            journal.flush()
+            os.fsync(journal.fileno())
         new.replace(self._path)
 
 
@@ -187,8 +193,9 @@ def _other_build(there: object, here: object) -> IncompatibleArtifactError:
 def update_index(
     path: Path, *, add: Iterable[Passage] = (), delete: Iterable[str] = (), progress: Progress = silent
 ) -> dict[str, Any]:
-    """Add passages to an index and delete others; an added passage with a known id replaces the old one.
+    """Add passages to an index and delete others, by their ids or by those of their articles.
 
+    An added passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
     Scores are as if the index had been built anew. Return the new settings. Raises InputError for an unknown id to
     delete, IncompatibleArtifactError when the index has vectors or another analyzer.
     """
@@ -208,7 +215,7 @@ def update_index(
         deleted = [set(positions.tolist()) for positions in read_deleted(old.directory)]
         passages = Passages(segments, read_deleted(old.directory))
         for passage_id in delete:
-            if not _remove(passages, passage_id, deleted):
+            if not _delete(list(passages.of_article(passage_id)), passages, deleted):
                 raise InputError(say(f"id '{passage_id}'가 색인에 없습니다", f"id '{passage_id}' is not in the index"))
         stream = _replacing(progress(add, say("패시지 분석", "analysing passages"), None), passages, deleted)
         first = next(stream, None)
@@ -227,19 +234,35 @@ def update_index(
     return settings
 
 
+def record_ranking(path: Path, ranking: Ranking, weights: Sequence[float]) -> None:
+    """Give an index another ranking, for good: a new generation of the same files."""
+    settings: dict[str, Any] = {}
+    with write_artifact(path, "index", settings) as directory:
+        old = open_artifact(path, "index")
+        settings |= old.settings | {"ranking": ranking.settings() | {"weights": list(weights)}}
+        for file in old.directory.iterdir():
+            if file.name != "manifest.json":
+                link_file(file, directory / file.name)
+
+
 def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int]]) -> Iterator[Passage]:
-    for passage in new:
-        _remove(passages, passage.id, deleted)
-        yield passage
+    """Pass on the new passages and delete what they replace; the rest of an article that they extend goes with them."""
+    for article, group in groupby(new, lambda passage: article_id(passage.id)):
+        fresh = list(group)
+        old = list(passages.of_article(article))
+        if fresh[0].id != f"{article}#0":
+            ids = {passage.id for passage in fresh}
+            yield from (passages[p] for p in old if passages[p].id not in ids)
+        yield from fresh
+        _delete(old, passages, deleted)
 
 
-def _remove(passages: Passages, passage_id: str, deleted: list[set[int]]) -> bool:
-    position = passages.find(passage_id)
-    if position is None:
-        return False
-    segment, local = passages.place(position)
-    deleted[segment].add(local)
-    return True
+def _delete(positions: Sequence[int], passages: Passages, deleted: list[set[int]]) -> bool:
+    """Note positions as deleted; tell whether there were any."""
+    for position in positions:
+        segment, local = passages.place(position)
+        deleted[segment].add(local)
+    return bool(positions)
 
 
 # --- files ---------------------------------------------------------------------------------------------------

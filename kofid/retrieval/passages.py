@@ -17,7 +17,7 @@ class Passages:
 
     def __init__(self, segments: Sequence[Segment], deleted: Sequence[npt.NDArray[np.uint16]]) -> None:
         self._segments = segments
-        self._starts = [0, *np.cumsum([len(segment) for segment in segments]).tolist()]
+        self._starts: list[int] = [0, *np.cumsum([len(segment) for segment in segments]).tolist()]
         self._deleted = [frozenset(positions.tolist()) for positions in deleted]
 
     def __len__(self) -> int:
@@ -49,19 +49,20 @@ class Passages:
 
     def find(self, passage_id: str) -> int | None:
         """Return the position of a passage, None when there is no such id."""
-        for start, segment, deleted in zip(self._starts, self._segments, self._deleted, strict=False):
+        return next(filter(self.is_live, self._ever(passage_id)), None)
+
+    def _ever(self, passage_id: str) -> Iterator[int]:
+        """Yield the positions that a passage has, or had before it was deleted."""
+        for start, segment in zip(self._starts, self._segments, strict=False):
             local = segment.find(passage_id)
-            if local is not None and local not in deleted:
-                return start + local
-        return None
+            if local is not None:
+                yield start + local
 
     def of_article(self, article: str) -> Iterator[int]:
         """Yield the positions of the passages cut from an article (``ARTICLE#0``, ``ARTICLE#1``, ...), or of it itself."""
-        whole = self.find(article)
-        if whole is not None:
-            yield whole
+        yield from filter(self.is_live, self._ever(article))
         for number in count():
-            position = self.find(f"{article}#{number}")
-            if position is None:
+            found = list(self._ever(f"{article}#{number}"))
+            yield from filter(self.is_live, found)
+            if not found:
                 return
-            yield position

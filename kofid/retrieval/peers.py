@@ -26,7 +26,12 @@ class Peer:
         self._bm25 = _rank_bm25(terms, k1, b) if engine == "rank-bm25" else _bm25s(terms, k1, b)
 
     def _terms(self, text: str) -> list[str]:
-        return [f"{c}:{term}" for _, analysis in self._index.analyze(text) for c, part in enumerate(analysis) for term in part]
+        return [
+            f"{c}:{term}"
+            for _, analysis in self._index.analyze(text)
+            for c, part in enumerate(analysis)
+            for term in part
+        ]
 
     def score(self, terms: Sequence[str]) -> Any:
         """Return the scores of all live passages, shape (n_passages,)."""

@@ -41,7 +41,7 @@ class Ranker:
         delta = np.float32(DELTAS.get(self.name, 0.0) if self.delta is None else self.delta)
         norm = (1 - self.b) + self.b * length / np.float32(average or 1)
         k1 = np.float32(self.k1)
-        scores: Floats
+        scores: npt.NDArray[np.floating[Any]]
         if self.name == "tf-idf":
             scores = np.sqrt(tf) / np.sqrt(np.maximum(length, 1))
         elif self.name == "lucene":
@@ -51,7 +51,7 @@ class Ranker:
             scores = (k1 + 1) * c / (k1 + c)
         else:  # okapi, atire, bm25+
             scores = (k1 + 1) * tf / (tf + k1 * norm) + delta
-        return scores
+        return scores.astype(np.float32, copy=False)
 
     @property
     def bound(self) -> float:

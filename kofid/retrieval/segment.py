@@ -132,7 +132,7 @@ def write_field(
     file.add(f"{name}.frequencies", frequencies[repeated])
 
 
-def _starts(numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.uint32]:
+def _starts(numbers: Array, n: int) -> npt.NDArray[np.uint32]:
     return np.concatenate(([0], np.cumsum(np.bincount(numbers, minlength=n)))).astype(np.uint32)
 
 
@@ -162,6 +162,10 @@ class Field:
         self._frequencies = file[f"{name}.frequencies"]
         self.lengths = file[f"{name}.lengths"].all()
 
+    def has(self, terms: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Tell which terms (by their hashes) occur, shape (n_terms,)."""
+        return _among(terms, self._terms)
+
     def postings(self, terms: npt.NDArray[np.uint64]) -> list[Postings]:
         """Return where terms (by their hashes) occur; empty for one that does not."""
         if not len(self._terms):
@@ -176,6 +180,13 @@ class Field:
         owners = self._owners.read(start, stop)
         once = stop - start - (last - first)
         return Postings(owners[:once], owners[once:], self._frequencies.read(first, last))
+
+
+def _among(wanted: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    if not len(hashes):
+        return np.zeros(len(wanted), bool)
+    found: npt.NDArray[np.bool_] = hashes[np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)] == wanted
+    return found
 
 
 def find(hashes: CheckedArray, wanted: int) -> int | None:
@@ -228,6 +239,10 @@ class Segment:
                 return position
             place += 1
         return None
+
+    def has_words(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Tell which words (by their hashes) this segment saw first, shape (n_words,)."""
+        return _among(hashes, self._words.all())
 
     def analysis(self, word: str) -> bytes | None:
         """Return what ``write_words`` was given for ``word``, None when another segment (or none) saw it first."""

@@ -69,7 +69,9 @@ class SparseIndex:
         self.weights = weights
         self.ranking = ranking
         self.starts = [0, *np.cumsum([len(segment) for segment in segments]).tolist()]
-        self._live = [_live(len(s), d) for s, d in zip(segments, deleted, strict=True)] if deleted else [None] * len(segments)
+        self._live = (
+            [_live(len(s), d) for s, d in zip(segments, deleted, strict=True)] if deleted else [None] * len(segments)
+        )
         self.n_passages = sum(
             len(s) if live is None else int(live.sum()) for s, live in zip(segments, self._live, strict=True)
         )
@@ -137,6 +139,11 @@ class SparseIndex:
             self._add(scores, self._text[c][number], [(weight, postings if few is None else _among(postings, few))])
             rest -= weight * self.ranking.ranker.bound
         return np.maximum(scores, 0) if live is not None else scores
+
+    def document_frequency(self, term: str, component: int) -> int:
+        """Return how many passages have a term in their text."""
+        hashes = np.array([hash_term(term, component)], np.uint64)
+        return sum(self._count(i, s.text[component].postings(hashes)[0]) for i, s in enumerate(self.segments))
 
     def _look_up(self, component: int, terms: Sequence[QueryTerm]) -> _Asked:
         wanted: dict[str, float] = {}

@@ -1,0 +1,277 @@
+"""Questions that are spelled or spaced wrongly, set right by the words that the index knows.
+
+A word that no passage has is compared with its neighbours, one or two slips away: a jamo taken for one that sounds
+alike or lies beside it on the keyboard, syllables swapped or doubled, a final consonant written where it is heard
+(이러나 for 일어나), Korean typed on an English keyboard (dltnstls for 이순신), spaces left out. It gives way where a
+neighbour is so much more frequent in the index that a slip is the better explanation (the noisy channel of Kernighan,
+Church and Gale 1990).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+
+from kofid import morphology
+from kofid.retrieval.index import Index
+from kofid.text import is_particle_after
+
+_WORD = re.compile(r"[^\W_]+")
+_HANGUL = re.compile(r"[가-힣]+")
+_KEYS = re.compile(r"[a-z]+", re.IGNORECASE)
+_LONGEST = 24  # longer runs are no words
+
+_INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
+_VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+_FINALS = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
+_ALPHABETS = (_INITIALS, _VOWELS, _FINALS)
+_SILENT = _INITIALS.index("ㅇ")
+
+# Jamo that are taken for one another by ear. For finals: the seven that are spoken.
+_ALIKE = (
+    ["ㄱㄲㅋ", "ㄷㄸㅌ", "ㅂㅃㅍ", "ㅅㅆ", "ㅈㅉㅊ", "ㄴㄹ", "ㅇㅎ"],
+    ["ㅐㅔㅒㅖ", "ㅙㅚㅞ", "ㅓㅗ", "ㅡㅜ", "ㅏㅑ", "ㅓㅕ", "ㅗㅛ", "ㅜㅠ", "ㅢㅣㅡ", "ㅟㅣ", "ㅘㅏ", "ㅝㅓ"],
+    ["ㄱㄲㅋㄳㄺ", "ㄷㅅㅆㅈㅊㅌㅎ", "ㅂㅍㅄㄿ", "ㄴㄵㄶ", "ㄹㄼㄽㄾㅀ", "ㅁㄻ", " ㅎ", " ㄴ", " ㅅ", "ㄴㅁㅇ"],
+)
+_ROWS = ("ㅂㅈㄷㄱㅅㅛㅕㅑㅐㅔ", "ㅁㄴㅇㄹㅎㅗㅓㅏㅣ", "ㅋㅌㅊㅍㅠㅜㅡ")
+_LATIN = dict(
+    zip(
+        "rRseEfaqQtTdwWczxvgkoiOjpuPhynbml",
+        "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎㅏㅐㅑㅒㅓㅔㅕㅖㅗㅛㅜㅠㅡㅣ",
+        strict=True,
+    )
+)
+_JOINED = {"ㅗㅏ": "ㅘ", "ㅗㅐ": "ㅙ", "ㅗㅣ": "ㅚ", "ㅜㅓ": "ㅝ", "ㅜㅔ": "ㅞ", "ㅜㅣ": "ㅟ", "ㅡㅣ": "ㅢ"} | {
+    "ㄱㅅ": "ㄳ", "ㄴㅈ": "ㄵ", "ㄴㅎ": "ㄶ", "ㄹㄱ": "ㄺ", "ㄹㅁ": "ㄻ", "ㄹㅂ": "ㄼ", "ㄹㅅ": "ㄽ", "ㄹㅌ": "ㄾ", "ㄹㅍ": "ㄿ",
+    "ㄹㅎ": "ㅀ", "ㅂㅅ": "ㅄ",
+}  # fmt: skip
+
+# What slips cost, in natural logarithms: a word must be that much more frequent to explain what was written.
+_HEARD, _BESIDE, _OTHER, _SWAPPED, _SPACE = 1.0, 2.0, 4.0, 3.0, 1.0
+_AT_MOST = 4.5
+_UNKNOWN = 0.3  # the frequency that a word no passage has is taken to have
+
+Syllable = tuple[int, int, int]
+
+
+class Correction(NamedTuple):
+    """A question set right, and what was changed: (as written, as meant)."""
+
+    text: str
+    changes: list[tuple[str, str]]
+
+
+def correct(index: Index, question: str) -> Correction | None:
+    """Return the question as it was probably meant; None when there is nothing to set right."""
+    known = _Known(index)
+    changes: list[tuple[str, str]] = []
+
+    def meant(match: re.Match[str]) -> str:
+        word = match.group()
+        if len(word) > _LONGEST or known.is_sound(word.lower()):
+            return word
+        better, _ = _best(known, word)
+        if better != word:
+            changes.append((word, better))
+        return better
+
+    text = _WORD.sub(meant, unicodedata.normalize("NFKC", question))
+    return Correction(text, changes) if changes else None
+
+
+class _Known:
+    """What the index knows: words, terms, and in how many passages they are."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def words(self, texts: list[str]) -> list[bool]:
+        """Tell which texts are words, or terms, of some passage."""
+        return self._index.knows(texts)
+
+    def is_sound(self, word: str) -> bool:
+        """Tell whether ``word`` is known as it is, or without a particle."""
+        stems = [word[:end] for end in range(1, len(word)) if is_particle_after(word[:end], word[end:])]
+        return any(self.words([word, *stems]))
+
+    def frequency(self, text: str) -> float:
+        """Return in how many passages the rarest content term of ``text`` is; ``_UNKNOWN`` for none."""
+        return max(float(self._index.rarest(text)), _UNKNOWN)
+
+
+def _best(known: _Known, word: str, *, may_split: bool = True) -> tuple[str, float]:
+    """Return the likeliest reading of an unknown word and how likely it is, in natural logarithms."""
+    best = word, log(known.frequency(word))
+    for meant, cost in _candidates(known, word):
+        likely = log(known.frequency(meant)) - cost
+        if likely > best[1]:
+            best = meant, likely
+    pieces = morphology.spaced(word).split() if may_split and _HANGUL.fullmatch(word) and len(word) > 3 else []
+    if len(pieces) > 1:
+        found = [_best(known, piece, may_split=False) for piece in _joined_slips(known, pieces)]
+        likely = min(likely for _, likely in found) - _SPACE
+        whole_is_sound = best[0] != word and best[1] >= likely
+        if not whole_is_sound and likely > log(_UNKNOWN):
+            best = " ".join(text for text, _ in found), likely
+    return best
+
+
+def _joined_slips(known: _Known, pieces: list[str]) -> list[str]:
+    """Return pieces with those joined that a slip has parted: 이러 and 났나 are 일어났나."""
+    joined: list[str] = []
+    for piece in pieces:
+        if joined and any(_candidates(known, joined[-1] + piece)):
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _candidates(known: _Known, word: str) -> Iterator[tuple[str, float]]:
+    """Yield known texts that ``word`` may stand for and what the slip costs; without its particle if need be."""
+    lower = word.lower()
+    found = _known_variants(known, lower)
+    if found:
+        yield from found
+        return
+    for end in range(len(lower) - 1, 1, -1):
+        if is_particle_after(lower[:end], lower[end:]):
+            yield from ((stem + lower[end:], cost) for stem, cost in _known_variants(known, lower[:end]))
+
+
+def _known_variants(known: _Known, word: str) -> list[tuple[str, float]]:
+    if _HANGUL.fullmatch(word) and len(word) > 1:
+        variants = _hangul_variants(word)
+    elif _KEYS.fullmatch(word) and len(word) > 2:
+        variants = _latin_variants(word)
+    else:
+        return []
+    texts = list(variants)
+    return [(text, variants[text]) for text, there in zip(texts, known.words(texts), strict=True) if there]
+
+
+# --- slips ---------------------------------------------------------------------------------------------------
+
+
+def _hangul_variants(word: str) -> dict[str, float]:
+    """Return what ``word`` may have been meant as: all single slips, and pairs of those made by ear."""
+    syllables = tuple(_split(character) for character in word)
+    singles = dict(_slips(syllables))
+    variants: dict[tuple[Syllable, ...], float] = dict(singles)
+    for first, cost in singles.items():
+        if cost <= _HEARD:
+            for second, more in _slips(first, _HEARD):
+                variants[second] = min(variants.get(second, np.inf), cost + more)
+    texts = {"".join(_join(*s) for s in syllables): cost for syllables, cost in variants.items() if cost <= _AT_MOST}
+    texts.pop(word, None)
+    return texts
+
+
+def _slips(syllables: tuple[Syllable, ...], at_most: float = _AT_MOST) -> Iterator[tuple[tuple[Syllable, ...], float]]:
+    """Yield ``syllables`` with one slip undone, and its cost; equal results keep the last, cheapest one."""
+    n = len(syllables)
+    places = [(i, part) for i in range(n) for part in range(3)]
+    costs = _substitutions()
+    found: list[tuple[tuple[Syllable, ...], float]] = []
+    for i, part in places:
+        for other, cost in costs[part][syllables[i][part]]:
+            if cost <= at_most:
+                changed = list(syllables[i])
+                changed[part] = other
+                found.append(((*syllables[:i], (changed[0], changed[1], changed[2]), *syllables[i + 1 :]), cost))
+    for i in range(n - 1):
+        (a, b, c), (d, e, f) = syllables[i : i + 2]
+        if c == 0 and d != _SILENT and _INITIALS[d] in _FINALS:  # 이러 for 일어
+            pair = (a, b, _FINALS.index(_INITIALS[d])), (_SILENT, e, f)
+            found.append(((*syllables[:i], *pair, *syllables[i + 2 :]), _HEARD))
+        if d == _SILENT and c and _FINALS[c] in _INITIALS:  # 일어 for 이러
+            pair = (a, b, 0), (_INITIALS.index(_FINALS[c]), e, f)
+            found.append(((*syllables[:i], *pair, *syllables[i + 2 :]), _HEARD))
+        if at_most >= _SWAPPED:
+            found.append(((*syllables[:i], syllables[i + 1], syllables[i], *syllables[i + 2 :]), _SWAPPED))
+    if at_most >= _OTHER and n > 2:
+        found += (
+            (syllables[:i] + syllables[i + 1 :], _SWAPPED if syllables[i - 1] == syllables[i] else _OTHER)
+            for i in range(n)
+        )
+    return iter(sorted(found, key=lambda entry: -entry[1]))
+
+
+@lru_cache(maxsize=1)
+def _substitutions() -> list[list[list[tuple[int, float]]]]:
+    """Return for each part of a syllable and each jamo the jamo it may stand for, and the cost."""
+    beside = {
+        frozenset((a, b))
+        for r, row in enumerate(_ROWS)
+        for i, a in enumerate(row)
+        for b in (*row[i + 1 : i + 2], *(_ROWS[r + 1][max(i - 1, 0) : i + 2] if r < 2 else ""))
+    }
+    costs = []
+    for alphabet, alike in zip(_ALPHABETS, _ALIKE, strict=True):
+        heard = {frozenset((a, b)) for group in alike for a in group for b in group if a != b}
+
+        def cost(a: str, b: str, heard: set[frozenset[str]] = heard) -> float:
+            pair = frozenset((a, b))
+            return _HEARD if pair in heard else _BESIDE if pair in beside else _OTHER
+
+        costs.append([[(j, cost(a, b)) for j, b in enumerate(alphabet) if a != b] for a in alphabet])
+    return costs
+
+
+def _split(syllable: str) -> Syllable:
+    code = ord(syllable) - 0xAC00
+    return code // 588, code % 588 // 28, code % 28
+
+
+def _join(initial: int, vowel: int, final: int) -> str:
+    return chr(0xAC00 + initial * 588 + vowel * 28 + final)
+
+
+def _latin_variants(word: str) -> dict[str, float]:
+    """Return words one letter away, and the Korean word whose keys were struck."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    variants: dict[str, float] = {}
+    for i in range(len(word) + 1):
+        head, tail = word[:i], word[i:]
+        variants |= {head + letter + tail: _OTHER for letter in letters}
+        variants |= {head + letter + tail[1:]: _OTHER for letter in letters if tail}
+        if len(tail) > 1:
+            variants[head + tail[1] + tail[0] + tail[2:]] = _SWAPPED
+        if tail:
+            variants[head + tail[1:]] = _OTHER
+    variants.pop(word, None)
+    korean = struck(word)
+    return variants | ({korean: _SPACE} if _HANGUL.fullmatch(korean) else {})
+
+
+def struck(keys: str) -> str:
+    """Return what the keys of an English keyboard give on a Korean one (two-set): ``dltnstls`` is 이순신."""
+    jamo = [_LATIN.get(key) or _LATIN.get(key.lower(), key) for key in keys]
+    text = ""
+    while jamo:
+        initial, rest = (jamo[0], jamo[1:]) if jamo[0] in _INITIALS else ("", jamo)
+        if not initial or not rest or rest[0] not in _VOWELS:
+            return keys  # not a syllable: these were no Korean keys
+        vowel, rest = _longest(rest, _VOWELS)
+        final = " "
+        n = (
+            next((i for i, j in enumerate(rest) if j in _VOWELS), len(rest) + 1) - 1
+        )  # consonants this syllable may take
+        if n and rest[0] in _FINALS:
+            final, left = _longest(rest[:n], _FINALS)
+            rest = [*left, *rest[n:]]
+        text += _join(_INITIALS.index(initial), _VOWELS.index(vowel), _FINALS.index(final))
+        jamo = rest
+    return text
+
+
+def _longest(jamo: list[str], alphabet: str) -> tuple[str, list[str]]:
+    """Take the first jamo, or the one that the first two make together."""
+    both = _JOINED.get("".join(jamo[:2]), "")
+    return (both, jamo[2:]) if both and both in alphabet else (jamo[0], jamo[1:])
