@@ -17,11 +17,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kofid import __version__
 from kofid.blocks import TOC
@@ -29,9 +29,13 @@ from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputE
 from kofid.language import say
 
 FORMAT = 1
+T = TypeVar("T")
 # A file in an unfinished directory that says how far its writer came.
 JOURNAL = "journal.json"
 _GENERATION = re.compile(r"gen-(\d{1,9})")
+_CURRENT = re.compile(r"(gen-\d{1,9}) ([0-9a-f]{64})\n")
+# Directories on their way in and out: nothing reads them, and whoever writes next removes them.
+_BUILDING, _REMOVING = ".building-", ".removing-"
 
 
 @dataclass(frozen=True)
@@ -107,21 +111,19 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any], *, resume: b
         with FileLock(path / ".lock", timeout=0):
             _remove_leftovers(path, keep=resume)
             number = 1 + max((n for n, _ in _generations(path)), default=0)
-            building = path / f".building-gen-{number}"
+            building = path / f"{_BUILDING}gen-{number}"
             try:
                 building.mkdir(exist_ok=resume)
                 yield building
                 (building / JOURNAL).unlink(missing_ok=True)
                 checksum = _write_manifest(building, kind, settings, _current_files(path))
                 _sync_tree(building)
-                building.rename(path / f"gen-{number}")
-                _switch(path, f"gen-{number} {checksum}")
+                _switch(path, building, f"gen-{number}", checksum)
             finally:
-                if not (building / JOURNAL).is_file():
-                    shutil.rmtree(building, ignore_errors=True)
+                with suppress(OSError):  # what stays is removed next time
+                    _remove_leftovers(path, keep=True)
                 if not is_artifact(path):  # a first build that failed leaves nothing behind
                     _remove_empty(path)
-            _remove_other_generations(path, number)
     except Timeout as error:
         raise ResourceError(
             say(
@@ -139,33 +141,38 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any], *, resume: b
 
 
 def _generations(path: Path) -> list[tuple[int, Path]]:
-    """Return number and path of the finished generations in ``path``: folders of that name with a manifest."""
+    """Return number and path of the finished generations in ``path``."""
     found = ((_GENERATION.fullmatch(entry.name), entry) for entry in path.iterdir())
-    return [(int(m.group(1)), entry) for m, entry in found if m and (entry / "manifest.json").is_file()]
+    return [(int(m.group(1)), entry) for m, entry in found if m and _is_own(entry)]
+
+
+def _is_own(entry: Path) -> bool:
+    """Tell whether kofid put an entry into its directory: of generations, those with a manifest and the current one."""
+    if not _GENERATION.fullmatch(entry.name):
+        return entry.name in (".lock", "CURRENT", ".CURRENT.new") or entry.name.startswith((_BUILDING, _REMOVING))
+    if (entry / "manifest.json").is_file() or not entry.exists():  # another writer may have removed it just now
+        return True
+    return entry.name == (_current(entry.parent) or "").partition(" ")[0]
 
 
 def _holds_other_things(path: Path) -> bool:
-    own = {entry.name for _, entry in _generations(path)} | {".lock", "CURRENT", ".CURRENT.new"}
-    return any(entry.name not in own and not entry.name.startswith(".building-gen-") for entry in path.iterdir())
+    return not all(map(_is_own, path.iterdir()))
 
 
 def _remove_leftovers(path: Path, *, keep: bool) -> None:
-    """Remove what a killed writer left: unfinished generations (unless ``keep``), and finished ones never switched to."""
-    for entry in path.glob(".building-gen-*"):
+    """Remove all but the current generation; with ``keep`` also an unfinished one with a journal stays.
+
+    A process that has a generation's files open keeps them until it ends.
+    """
+    current = (_current(path) or "").partition(" ")[0]
+    for _, entry in _generations(path):
+        if entry.name != current:
+            # First the name, so that no reader meets half a generation, nor the next writer if this one is killed.
+            entry.rename(entry.with_name(_REMOVING + entry.name))
+    for entry in [*path.glob(f"{_BUILDING}*"), *path.glob(f"{_REMOVING}*")]:
         if not (keep and (entry / JOURNAL).is_file()):
             shutil.rmtree(entry)
     (path / ".CURRENT.new").unlink(missing_ok=True)
-    current = _current(path)
-    for _, entry in _generations(path):
-        if current is None or entry.name != current.partition(" ")[0]:
-            shutil.rmtree(entry)
-
-
-def _remove_other_generations(path: Path, number: int) -> None:
-    """Remove all but the new generation; a process that has its files open keeps them until it ends."""
-    for other, entry in _generations(path):
-        if other != number:
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _remove_empty(path: Path) -> None:
@@ -232,15 +239,30 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _switch(path: Path, line: str) -> None:
-    temporary = path / ".CURRENT.new"
-    with temporary.open("w") as file:
-        file.write(line + "\n")
+def _switch(path: Path, building: Path, generation: str, checksum: str) -> None:
+    """Make ``building`` the current generation; the one before stays current when the disk refuses."""
+    before = _current(path)
+    # Written before the generation gets its name: what has generations but neither this nor CURRENT has lost CURRENT.
+    _write_current(path, f"{generation} {checksum}\n")
+    building.rename(path / generation)
+    _sync(path)
+    (path / ".CURRENT.new").replace(path / "CURRENT")
+    try:
+        _sync(path)
+    except OSError:  # after a power failure either one might be current: let it be the one before, now as well
+        if before is None:
+            (path / "CURRENT").unlink()
+        else:
+            _write_current(path, before)
+            (path / ".CURRENT.new").replace(path / "CURRENT")
+        raise
+
+
+def _write_current(path: Path, line: str) -> None:
+    with (path / ".CURRENT.new").open("w", encoding="utf-8", newline="") as file:
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
-    _sync(path)
-    temporary.replace(path / "CURRENT")
-    _sync(path)
 
 
 def open_artifact(path: Path, kind: str, *, check_hashes: bool = True, thorough: bool = False) -> Artifact:
@@ -250,26 +272,32 @@ def open_artifact(path: Path, kind: str, *, check_hashes: bool = True, thorough:
     format, CorruptArtifactError naming the file that is missing or changed.
     """
     path = Path(path)
-    while True:
-        current = _current(path)
-        try:
-            return _open_current(path, current, kind, check_hashes, thorough)
-        except CorruptArtifactError:
-            # A writer may have switched to a newer generation and removed this one while we looked.
-            if _current(path) == current:
-                raise
+    return _steadily(path, lambda current: _open_current(path, current, kind, check_hashes, thorough))
 
 
 def artifact_kind(path: Path) -> str:
     """Return what kind of artifact ``path`` is, by its manifest; ``index`` when it is none at all."""
-    current = _current(Path(path))
-    return "index" if current is None else str(_read_manifest(Path(path), current)[1]["kind"])
+    path = Path(path)
+    return _steadily(
+        path, lambda current: "index" if current is None else str(_read_manifest(path, current)[1]["kind"])
+    )
+
+
+def _steadily(path: Path, look: Callable[[str | None], T]) -> T:
+    """Return what ``look`` makes of ``CURRENT``; again when a writer has switched and removed what it was looking at."""
+    while True:
+        current = _current(path)
+        try:
+            return look(current)
+        except CorruptArtifactError:
+            if _current(path) == current:
+                raise
 
 
 def _current(path: Path) -> str | None:
     try:
-        return (path / "CURRENT").read_text(errors="replace").strip()
-    except OSError:
+        return (path / "CURRENT").read_bytes().decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # not where it is there but cannot be read
         return None
 
 
@@ -286,7 +314,7 @@ def _open_current(path: Path, current: str | None, kind: str, check_hashes: bool
             )
         )
     check_files(directory, manifest["files"], check_hashes=check_hashes, thorough=thorough)
-    return Artifact(directory, kind, manifest["settings"], current.partition(" ")[2])
+    return Artifact(directory, kind, manifest["settings"], current.split()[1])
 
 
 def _no_artifact(path: Path, kind: str) -> KofidError:
@@ -302,7 +330,7 @@ def _no_artifact(path: Path, kind: str) -> KofidError:
                 f"{path}: no such directory; to make one: {command} {path}",
             )
         )
-    if path.is_dir() and _generations(path):
+    if path.is_dir() and _generations(path) and not (path / ".CURRENT.new").exists():
         return _corrupt(path / "CURRENT", say("파일이 없습니다", "missing"))
     return InputError(
         say(
@@ -314,16 +342,16 @@ def _no_artifact(path: Path, kind: str) -> KofidError:
 
 def _read_manifest(path: Path, current: str) -> tuple[Path, dict[str, Any]]:
     """Return the directory that ``CURRENT`` names and its manifest, checked against the SHA-256 beside the name."""
-    generation, _, checksum = current.partition(" ")
-    if not _GENERATION.fullmatch(generation):
-        raise _corrupt(path / "CURRENT", say("세대 이름이 아닙니다", "names no generation"))
-    file = path / generation / "manifest.json"
+    match = _CURRENT.fullmatch(current)
+    if match is None or not (path / match[1]).is_dir():
+        raise _corrupt(path / "CURRENT", say("있는 세대의 이름이 아닙니다", "names no generation that is there"))
+    file = path / match[1] / "manifest.json"
     try:
         text = file.read_bytes()
     except OSError as error:
         raise _corrupt(file, say("읽을 수 없습니다", "cannot be read")) from error
-    if hashlib.sha256(text).hexdigest() != checksum:
-        raise _corrupt(file, say("SHA-256이 다릅니다", "SHA-256 differs"))
+    if hashlib.sha256(text).hexdigest() != match[2]:
+        raise _corrupt(file, say("SHA-256이 CURRENT의 것과 다릅니다", "SHA-256 differs from the one in CURRENT"))
     try:
         manifest = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -354,7 +382,11 @@ def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool, t
                 say(f"크기가 {wanted}이어야 하는데 {size}바이트입니다", f"{size} bytes where {wanted} are expected"),
             )
         lazy = not thorough and name + TOC in files  # its reader checks each block
-        if check_hashes and not lazy and _sha256(path) != expected.get("sha256"):
+        try:
+            sound = not check_hashes or lazy or _sha256(path) == expected.get("sha256")
+        except OSError as error:
+            raise _corrupt(path, say("읽을 수 없습니다", "cannot be read")) from error
+        if not sound:
             raise _corrupt(path, say("SHA-256이 다릅니다", "SHA-256 differs"))
 
 

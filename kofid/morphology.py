@@ -12,60 +12,10 @@ if TYPE_CHECKING:
 # Kiwi's time grows faster than its input, so text is analysed in pieces of at most this many characters.
 MAX_PIECE = 2_000
 # The Sejong tag set as Kiwi has it: tags of words a dictionary may hold, and those of particles, endings and marks.
-TAGS = frozenset(
-    [
-        "NNG",
-        "NNP",
-        "NNB",
-        "NR",
-        "NP",
-        "VV",
-        "VA",
-        "VX",
-        "VCP",
-        "VCN",
-        "MM",
-        "MAG",
-        "MAJ",
-        "IC",
-        "XPN",
-        "XSN",
-        "XSV",
-        "XSA",
-        "XSM",
-        "XR",
-        "SL",
-        "SH",
-        "SN",
-        "SW",
-    ]
-)
-ALL_TAGS = TAGS | frozenset(
-    [
-        "JKS",
-        "JKC",
-        "JKG",
-        "JKO",
-        "JKB",
-        "JKV",
-        "JKQ",
-        "JX",
-        "JC",
-        "EP",
-        "EF",
-        "EC",
-        "ETN",
-        "ETM",
-        "SF",
-        "SP",
-        "SS",
-        "SSO",
-        "SSC",
-        "SE",
-        "SO",
-        "SB",
-    ]
-)
+_TAGS = """NNG NNP NNB NR NP VV VA VX VCP VCN MM MAG MAJ IC XPN XSN XSV XSA XSM XR SL SH SN SW
+    JKS JKC JKG JKO JKB JKV JKQ JX JC EP EF EC ETN ETM SF SP SS SSO SSC SE SO SB"""
+ALL_TAGS = frozenset(_TAGS.split())
+TAGS = frozenset(_TAGS.partition("\n")[0].split())
 _workers = -1
 
 
@@ -111,9 +61,14 @@ def analyze(text: str) -> list[Morpheme]:
     return next(analyze_many([text]))
 
 
-def spaced(text: str) -> str:
+def spaced(text: str, user_words: tuple[str, ...] = ()) -> str:
     """Return ``text`` with the spaces that Kiwi would write."""
-    return str(kiwi().space(text))
+    return str(kiwi(user_words).space(text))
+
+
+def is_known(word: str, user_words: tuple[str, ...] = ()) -> bool:
+    """Tell whether Kiwi reads ``word`` as morphemes of its dictionary alone."""
+    return not any(token.oov for token in kiwi(user_words).tokenize(word))
 
 
 def analyze_many(texts: Iterable[str], user_words: tuple[str, ...] = ()) -> Iterator[list[Morpheme]]:

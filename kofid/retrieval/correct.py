@@ -10,9 +10,9 @@ Church and Gale 1990).
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from math import log
 from typing import NamedTuple
 
@@ -20,12 +20,14 @@ import numpy as np
 
 from kofid import morphology
 from kofid.retrieval.index import Index
+from kofid.retrieval.question import asks
 from kofid.text import is_particle_after
 
 _WORD = re.compile(r"[^\W_]+")
 _HANGUL = re.compile(r"[가-힣]+")
 _KEYS = re.compile(r"[a-z]+", re.IGNORECASE)
 _LONGEST = 24  # longer runs are no words
+_SHORT = 2  # words this short have so many neighbours that only the nearest count
 
 _INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
@@ -74,14 +76,12 @@ def correct(index: Index, question: str) -> Correction | None:
 
     def meant(match: re.Match[str]) -> str:
         word = match.group()
-        if len(word) > _LONGEST or known.is_sound(word.lower()):
-            return word
-        better, _ = _best(known, word)
+        better = _best(known, word)[0] if len(word) <= _LONGEST else word
         if better != word:
             changes.append((word, better))
         return better
 
-    text = _WORD.sub(meant, unicodedata.normalize("NFKC", question))
+    text = _WORD.sub(meant, question)
     return Correction(text, changes) if changes else None
 
 
@@ -90,35 +90,44 @@ class _Known:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._user = index.analyzer.user_words
 
     def words(self, texts: list[str]) -> list[bool]:
         """Tell which texts are words, or terms, of some passage."""
         return self._index.knows(texts)
 
     def is_sound(self, word: str) -> bool:
-        """Tell whether ``word`` is known as it is, or without a particle."""
+        """Tell whether ``word`` needs no other reading: passages have it, perhaps with another particle, or Kiwi does."""
+        word = word.lower()
         stems = [word[:end] for end in range(1, len(word)) if is_particle_after(word[:end], word[end:])]
-        return any(self.words([word, *stems]))
+        if any(self.words([word, *stems])) or asks(word) and not self.spaced(word)[1:]:
+            return True
+        return (
+            _HANGUL.fullmatch(word) is not None and not self.spaced(word)[1:] and morphology.is_known(word, self._user)
+        )
+
+    def spaced(self, word: str) -> list[str]:
+        """Return the words that Kiwi would write for ``word``; itself where it is short or not Korean."""
+        if len(word) <= _SHORT or not _HANGUL.fullmatch(word):
+            return [word]
+        return morphology.spaced(word, self._user).split()
 
     def frequency(self, text: str) -> float:
         """Return in how many passages the rarest content term of ``text`` is; ``_UNKNOWN`` for none."""
         return max(float(self._index.rarest(text)), _UNKNOWN)
 
 
-def _best(known: _Known, word: str, *, may_split: bool = True) -> tuple[str, float]:
-    """Return the likeliest reading of an unknown word and how likely it is, in natural logarithms."""
-    best = word, log(known.frequency(word))
-    for meant, cost in _candidates(known, word):
-        likely = log(known.frequency(meant)) - cost
-        if likely > best[1]:
-            best = meant, likely
-    pieces = morphology.spaced(word).split() if may_split and _HANGUL.fullmatch(word) and len(word) > 3 else []
+def _best(known: _Known, word: str) -> tuple[str, float]:
+    """Return the likeliest reading of a word and how likely it is, in natural logarithms: another word, or several."""
+    if known.is_sound(word):
+        return word, log(known.frequency(word))
+    best = _likeliest(known, word)
+    pieces = known.spaced(word)
     if len(pieces) > 1:
-        found = [_best(known, piece, may_split=False) for piece in _joined_slips(known, pieces)]
+        found = [_best(known, piece) for piece in _joined_slips(known, pieces)]
         likely = min(likely for _, likely in found) - _SPACE
-        whole_is_sound = best[0] != word and best[1] >= likely
-        if not whole_is_sound and likely > log(_UNKNOWN):
-            best = " ".join(text for text, _ in found), likely
+        if likely > log(_UNKNOWN) and (best[0] == word or likely > best[1]):
+            return " ".join(text for text, _ in found), likely
     return best
 
 
@@ -126,11 +135,24 @@ def _joined_slips(known: _Known, pieces: list[str]) -> list[str]:
     """Return pieces with those joined that a slip has parted: 이러 and 났나 are 일어났나."""
     joined: list[str] = []
     for piece in pieces:
-        if joined and any(_candidates(known, joined[-1] + piece)):
-            joined[-1] += piece
-        else:
-            joined.append(piece)
+        if joined:
+            whole = joined[-1] + piece
+            meant, likely = _likeliest(known, whole)
+            if meant != whole and likely > log(min(known.frequency(joined[-1]), known.frequency(piece))) - _SPACE:
+                joined[-1] = meant
+                continue
+        joined.append(piece)
     return joined
+
+
+def _likeliest(known: _Known, word: str) -> tuple[str, float]:
+    """Return the single word that ``word`` most likely stands for, perhaps itself, and how likely it is."""
+    best = word, log(known.frequency(word))
+    for meant, cost in _candidates(known, word):
+        likely = log(known.frequency(meant)) - cost
+        if likely > best[1]:
+            best = meant, likely
+    return best
 
 
 def _candidates(known: _Known, word: str) -> Iterator[tuple[str, float]]:
@@ -162,7 +184,7 @@ def _known_variants(known: _Known, word: str) -> list[tuple[str, float]]:
 def _hangul_variants(word: str) -> dict[str, float]:
     """Return what ``word`` may have been meant as: all single slips, and pairs of those made by ear."""
     syllables = tuple(_split(character) for character in word)
-    singles = dict(_slips(syllables))
+    singles = dict(_slips(syllables, _AT_MOST if len(word) > _SHORT else _BESIDE))
     variants: dict[tuple[Syllable, ...], float] = dict(singles)
     for first, cost in singles.items():
         if cost <= _HEARD:
@@ -176,15 +198,15 @@ def _hangul_variants(word: str) -> dict[str, float]:
 def _slips(syllables: tuple[Syllable, ...], at_most: float = _AT_MOST) -> Iterator[tuple[tuple[Syllable, ...], float]]:
     """Yield ``syllables`` with one slip undone, and its cost; equal results keep the last, cheapest one."""
     n = len(syllables)
-    places = [(i, part) for i in range(n) for part in range(3)]
     costs = _substitutions()
     found: list[tuple[tuple[Syllable, ...], float]] = []
-    for i, part in places:
+    for i, part in product(range(n), range(3)):
         for other, cost in costs[part][syllables[i][part]]:
-            if cost <= at_most:
-                changed = list(syllables[i])
-                changed[part] = other
-                found.append(((*syllables[:i], (changed[0], changed[1], changed[2]), *syllables[i + 1 :]), cost))
+            if cost > at_most:
+                break
+            initial, vowel, final = syllables[i]
+            changed = ((other, vowel, final), (initial, other, final), (initial, vowel, other))[part]
+            found.append(((*syllables[:i], changed, *syllables[i + 1 :]), cost))
     for i in range(n - 1):
         (a, b, c), (d, e, f) = syllables[i : i + 2]
         if c == 0 and d != _SILENT and _INITIALS[d] in _FINALS:  # 이러 for 일어
@@ -195,17 +217,15 @@ def _slips(syllables: tuple[Syllable, ...], at_most: float = _AT_MOST) -> Iterat
             found.append(((*syllables[:i], *pair, *syllables[i + 2 :]), _HEARD))
         if at_most >= _SWAPPED:
             found.append(((*syllables[:i], syllables[i + 1], syllables[i], *syllables[i + 2 :]), _SWAPPED))
-    if at_most >= _OTHER and n > 2:
-        found += (
-            (syllables[:i] + syllables[i + 1 :], _SWAPPED if syllables[i - 1] == syllables[i] else _OTHER)
-            for i in range(n)
-        )
+    if at_most >= _SWAPPED:
+        doubled = (i for i in range(1, n) if syllables[i - 1] == syllables[i])
+        found += ((syllables[:i] + syllables[i + 1 :], _SWAPPED) for i in doubled)
     return iter(sorted(found, key=lambda entry: -entry[1]))
 
 
 @lru_cache(maxsize=1)
 def _substitutions() -> list[list[list[tuple[int, float]]]]:
-    """Return for each part of a syllable and each jamo the jamo it may stand for, and the cost."""
+    """Return for each part of a syllable and each jamo the jamo it may stand for and the cost, cheapest first."""
     beside = {
         frozenset((a, b))
         for r, row in enumerate(_ROWS)
@@ -220,7 +240,8 @@ def _substitutions() -> list[list[list[tuple[int, float]]]]:
             pair = frozenset((a, b))
             return _HEARD if pair in heard else _BESIDE if pair in beside else _OTHER
 
-        costs.append([[(j, cost(a, b)) for j, b in enumerate(alphabet) if a != b] for a in alphabet])
+        by_jamo = [[(j, cost(a, b)) for j, b in enumerate(alphabet) if a != b] for a in alphabet]
+        costs.append([sorted(others, key=lambda other: other[1]) for others in by_jamo])
     return costs
 
 

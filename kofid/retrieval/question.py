@@ -13,6 +13,11 @@ from kofid.retrieval.ranking import Ranking
 _ASKING = re.compile(r"누구|누가|언제|어디|무엇|무슨|몇|얼마|어느|어떤|어떻|왜|뭐|뭘|무얼")
 
 
+def asks(word: str) -> bool:
+    """Tell whether ``word`` is one that asks, such as 누구 or 언제였나."""
+    return _ASKING.match(word) is not None
+
+
 class QueryTerm(NamedTuple):
     """A term to look for: its text, the component of the analyzer that made it, its weight, and its word."""
 
@@ -30,10 +35,10 @@ def weigh(
     Terms of a word that asks count ``ranking.asking_weight``, unless all words do. Bigrams that stand in no morpheme
     of their word, so in its particle or ending, count ``ranking.ending_weight``. A term asked twice counts twice.
     """
-    all_ask = all(_ASKING.match(word) for word, _ in words)
+    all_ask = all(asks(word) for word, _ in words)
     found = []
     for word, analysis in words:
-        factor = ranking.asking_weight if _ASKING.match(word) and not all_ask else 1.0
+        factor = ranking.asking_weight if asks(word) and not all_ask else 1.0
         stems = [term for c, part in enumerate(analysis) if c != bigram for term in part]
         for c, part in enumerate(analysis):
             for term in part:
