@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kofid import __version__
-from kofid.blocks import TOC
+from kofid.blocks import TOC, ArrayFile
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, KofidError, ResourceError
 from kofid.language import say
 
@@ -99,14 +99,14 @@ def write_artifact(path: Path, kind: str, settings: dict[str, Any], *, resume: b
     from filelock import FileLock, Timeout
 
     path = Path(path)
-    if path.is_file() or (path.is_dir() and _holds_other_things(path)):
-        raise InputError(
-            say(
-                f"{path}: kofid가 만든 것이 아닌 파일이 있습니다. 비어 있거나 새 경로를 주세요.",
-                f"{path}: holds files that kofid did not write; name an empty or new path",
-            )
-        )
     try:
+        if path.is_file() or (path.is_dir() and _holds_other_things(path)):
+            raise InputError(
+                say(
+                    f"{path}: kofid가 만든 것이 아닌 파일이 있습니다. 비어 있거나 새 경로를 주세요.",
+                    f"{path}: holds files that kofid did not write; name an empty or new path",
+                )
+            )
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
             _remove_leftovers(path, keep=resume)
@@ -365,7 +365,8 @@ def _read_manifest(path: Path, current: str) -> tuple[Path, dict[str, Any]]:
 def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool, thorough: bool = False) -> None:
     """Raise CorruptArtifactError when a file of the manifest is missing, of another size or content, or outside.
 
-    Files that are checked block by block as they are read (kofid.blocks) are hashed only when ``thorough``.
+    Files that are checked block by block as they are read (kofid.blocks) are hashed only when ``thorough``; then their
+    blocks are checked as well, which tell damage from before the hash was taken.
     """
     for name, expected in files.items():
         path = directory / name
@@ -388,6 +389,16 @@ def check_files(directory: Path, files: dict[str, Any], *, check_hashes: bool, t
             raise _corrupt(path, say("읽을 수 없습니다", "cannot be read")) from error
         if not sound:
             raise _corrupt(path, say("SHA-256이 다릅니다", "SHA-256 differs"))
+    for name in files if thorough else ():
+        if name + TOC in files:
+            _check_blocks(directory / name)
+
+
+def _check_blocks(path: Path) -> None:
+    try:
+        ArrayFile(path).check_all()
+    except OSError as error:
+        raise _corrupt(path, say("읽을 수 없습니다", "cannot be read")) from error
 
 
 def _corrupt(path: Path, what: str) -> CorruptArtifactError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class ArrayWriter:
             self._sums.append(xxhash.xxh3_64_intdigest(self._pending))
         self._file.close()
         toc = {"arrays": self._arrays, "size": self._size, "sums": self._sums}
-        self._path.with_name(self._path.name + TOC).write_text(json.dumps(toc) + "\n")
+        self._path.with_name(self._path.name + TOC).write_text(json.dumps(toc) + "\n", encoding="utf-8")
 
 
 class ArrayFile:
@@ -79,13 +80,20 @@ class ArrayFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        toc = json.loads(path.with_name(path.name + TOC).read_text())
-        self._arrays: dict[str, tuple[str, int, int]] = toc["arrays"]
+        table = path.with_name(path.name + TOC)
+        try:
+            toc = json.loads(table.read_text(encoding="utf-8"))
+            self._arrays: dict[str, tuple[str, int, int]] = toc["arrays"]
+            self._sums = np.array(toc["sums"], np.uint64)
+            size = int(toc["size"])
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise _corrupt(table) from error
+        if len(self._sums) != -(-size // BLOCK):
+            raise _corrupt(table)
         with path.open("rb") as file:
-            self._bytes: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if toc["size"] else b""
-        if len(self._bytes) != toc["size"]:
-            raise self.corrupt()
-        self._sums = np.array(toc["sums"], np.uint64)
+            if os.fstat(file.fileno()).st_size != size:
+                raise _corrupt(path)
+            self._bytes: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
         self._sound = np.zeros(len(self._sums), bool)
 
     @property
@@ -106,17 +114,21 @@ class ArrayFile:
         for block in np.flatnonzero(~self._sound[first:last]) + first:
             content = memoryview(self._bytes)[block * BLOCK : (block + 1) * BLOCK]
             if xxhash.xxh3_64_intdigest(content) != int(self._sums[block]):
-                raise self.corrupt()
+                raise _corrupt(self.path)
             self._sound[block] = True
 
-    def corrupt(self) -> CorruptArtifactError:
-        """Return the error that names this file."""
-        return CorruptArtifactError(
-            say(
-                f"{self.path}: 손상되었습니다: 검사값이 다릅니다. 다시 만들어야 합니다.",
-                f"{self.path}: damaged: checksum differs; it must be made again",
-            )
+    def check_all(self) -> None:
+        """Raise CorruptArtifactError when any block has changed."""
+        self.check(0, len(self._bytes))
+
+
+def _corrupt(path: Path) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        say(
+            f"{path}: 손상되었습니다: 검사값이 다릅니다. 다시 만들어야 합니다.",
+            f"{path}: damaged: checksum differs; it must be made again",
         )
+    )
 
 
 class CheckedArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -112,9 +112,12 @@ def run(
     if tune is not None:
         _tune(index, opened, given_questions([tune], encoding, limit), json_output)
         return
-    asked = given_questions(questions, encoding, limit)
+    given = given_questions(questions, encoding, limit)
     search = _search(opened, mode, engine, device)
     depth = max(HIT_CUTOFFS) if evaluate else k
+    asked: Iterable[Question] = given
+    if evaluate or output is not None:  # else results are shown as they come
+        asked = console.progress(given, say("찾는 중", "searching"), len(given))
     results = _results(opened, search, asked, depth, correct=correct and engine == "kofid", keep_gold=keep_gold)
     if evaluate:
         evaluate_hits(results, json_output, per_question)
@@ -148,12 +151,12 @@ def _search(index: Index, mode: str, engine: str, device: str) -> Search:
 
 
 def _results(
-    index: Index, search: Search, asked: list[Question], depth: int, *, correct: bool, keep_gold: bool
+    index: Index, search: Search, asked: Iterable[Question], depth: int, *, correct: bool, keep_gold: bool
 ) -> Iterator[Example]:
     from kofid.pipeline import forgiving_search
     from kofid.training.data import with_gold
 
-    for question in console.progress(asked, say("찾는 중", "searching"), len(asked)):
+    for question in asked:
         if correct:
             hits, corrected = forgiving_search(index, search, question.text, depth)
         else:

@@ -76,7 +76,7 @@ def correct(index: Index, question: str) -> Correction | None:
 
     def meant(match: re.Match[str]) -> str:
         word = match.group()
-        better = _best(known, word)[0] if len(word) <= _LONGEST else word
+        better = _best(known, word) if len(word) <= _LONGEST else word
         if better != word:
             changes.append((word, better))
         return better
@@ -117,18 +117,18 @@ class _Known:
         return max(float(self._index.rarest(text)), _UNKNOWN)
 
 
-def _best(known: _Known, word: str) -> tuple[str, float]:
-    """Return the likeliest reading of a word and how likely it is, in natural logarithms: another word, or several."""
+def _best(known: _Known, word: str) -> str:
+    """Return the likeliest reading of a word: itself, another, or several with spaces between."""
     if known.is_sound(word):
-        return word, log(known.frequency(word))
-    best = _likeliest(known, word)
+        return word
+    single = _likeliest(known, word)[0]
     pieces = known.spaced(word)
     if len(pieces) > 1:
-        found = [_best(known, piece) for piece in _joined_slips(known, pieces)]
-        likely = min(likely for _, likely in found) - _SPACE
-        if likely > log(_UNKNOWN) and (best[0] == word or likely > best[1]):
-            return " ".join(text for text, _ in found), likely
-    return best
+        joined = _joined_slips(known, pieces)
+        meant = [_best(known, piece) for piece in joined]
+        if (single == word or meant == pieces) and all(map(known.is_sound, meant)):
+            return " ".join(meant)
+    return single
 
 
 def _joined_slips(known: _Known, pieces: list[str]) -> list[str]:
