@@ -94,7 +94,7 @@ class ArrayFile:
             if os.fstat(file.fileno()).st_size != size:
                 raise _corrupt(path)
             self._bytes: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        self._sound = np.zeros(len(self._sums), bool)
+        self._sound = bytearray(len(self._sums))
 
     @property
     def names(self) -> list[str]:
@@ -109,13 +109,13 @@ class ArrayFile:
     def check(self, start: int, stop: int) -> None:
         """Raise CorruptArtifactError when a block that holds bytes ``start`` to ``stop`` has changed."""
         first, last = start // BLOCK, -(-stop // BLOCK)
-        if self._sound[first:last].all():
-            return
-        for block in np.flatnonzero(~self._sound[first:last]) + first:
+        block = self._sound.find(0, first, last)
+        while block >= 0:
             content = memoryview(self._bytes)[block * BLOCK : (block + 1) * BLOCK]
             if xxhash.xxh3_64_intdigest(content) != int(self._sums[block]):
                 raise _corrupt(self.path)
-            self._sound[block] = True
+            self._sound[block] = 1
+            block = self._sound.find(0, block, last)
 
     def check_all(self) -> None:
         """Raise CorruptArtifactError when any block has changed."""

@@ -12,7 +12,8 @@ import pytest
 from kofid import language
 from kofid.bundled import resource
 from kofid.formats import read_corpus
-from kofid.retrieval.index import Index, build_index
+from kofid.retrieval.index import Index
+from kofid.retrieval.indexing import build_index
 from kofid.types import Passage
 
 WriteLines = Callable[[str, Iterable[Any]], Path]

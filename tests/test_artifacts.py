@@ -20,7 +20,8 @@ import pytest
 from kofid import __version__
 from kofid.artifacts import FORMAT, artifact_kind, is_artifact, open_artifact, write_artifact
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, ResourceError
-from kofid.retrieval.index import Index, build_index
+from kofid.retrieval.index import Index
+from kofid.retrieval.indexing import build_index
 from kofid.types import Passage
 
 

@@ -1,4 +1,4 @@
-"""Terms, BM25 against hand-worked numbers and against rank_bm25, fusion, measures."""
+"""Scores and rankings against numbers worked by hand, slow loops and public packages; fusion; measures."""
 
 from __future__ import annotations
 
@@ -6,31 +6,59 @@ import json
 import random
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from math import log
+from collections.abc import Iterator, Sequence
+from math import log, sqrt
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
+import bm25s
 import numpy as np
 import pytest
+import rank_bm25
+from slow import VOCABULARY, SlowIndex, random_passages, random_question
 
-from kofid import morphology
 from kofid.bundled import resource
-from kofid.errors import IncompatibleArtifactError, InputError
+from kofid.errors import IncompatibleArtifactError
+from kofid.formats import read_corpus
 from kofid.metrics import answer_metrics, gold_rank
 from kofid.pipeline import Pipeline
-from kofid.retrieval import fuse
-from kofid.retrieval.analyze import Analyzer
-from kofid.retrieval.index import Index, build_index
-from kofid.retrieval.passages import PassageStore
-from kofid.retrieval.sparse import BM25, RankBM25, top
+from kofid.retrieval import build, fuse, sparse
+from kofid.retrieval.analyze import Analyzer, parse_components
+from kofid.retrieval.explain import explain
+from kofid.retrieval.index import Index
+from kofid.retrieval.indexing import Encoding, build_index, update_index
+from kofid.retrieval.peers import Peer
+from kofid.retrieval.question import QueryTerm, weigh
+from kofid.retrieval.ranking import PLAIN, RANKERS, Ranker, Ranking
+from kofid.retrieval.sparse import SparseIndex
 from kofid.text import clean
 from kofid.types import Answer, Hit, Passage, Question
 
+WORDS = Analyzer(parse_components("whitespace"))
 
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return Analyzer()
+
+def plain(ranker: str = "lucene", k1: float = 1.2, b: float = 0.75, **options: Any) -> Ranking:
+    """Return a ranking that has texts and nothing else, but for ``options``."""
+    changes = {"title_weight": 0.0, "asking_weight": 1.0, "ending_weight": 1.0, "article_penalty": 0.0}
+    return Ranking(Ranker(ranker, k1, b), **(changes | options))
+
+
+def made(path: Path, passages: Sequence[Passage], ranking: Ranking | None = None) -> Index:
+    """Build the index of ``passages``, whose terms are their words, and open it."""
+    build_index(path, passages, analyzer=WORDS)
+    return Index.open(path, ranking=ranking or plain())
+
+
+def untitled(*texts: str) -> list[Passage]:
+    return [Passage(str(n), "", text) for n, text in enumerate(texts)]
+
+
+def ids(hits: Sequence[Hit]) -> list[str]:
+    return [hit.passage.id for hit in hits]
+
+
+def ask(*words: str) -> list[QueryTerm]:
+    return [QueryTerm(word, 0, 1.0, word) for word in words]
 
 
 @pytest.fixture(scope="module")
@@ -39,115 +67,15 @@ def demo_questions() -> list[str]:
     return [json.loads(line)["question"] for line in lines]
 
 
-# --- analysis ------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def random_index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """About 600 passages in one segment, every twentieth word of a question unknown."""
+    return made(tmp_path_factory.mktemp("random") / "kb", random_passages(random.Random(1), 200))
 
 
-@pytest.mark.parametrize(
-    ("word", "terms"),
-    [
-        ("이순신은", ["이순신", "▁이순", "▁순신", "▁신은"]),
-        ("꽃", ["꽃", "▁꽃"]),
-        ("먹는다", ["먹", "▁먹는", "▁는다"]),
-        ("T5모델은", ["t", "5", "모델", "▁t", "▁5", "▁모델", "▁델은"]),
-        ("李舜臣", ["李舜臣", "▁李舜", "▁舜臣"]),
-        ("1592년에", ["1592", "년", "▁15", "▁59", "▁92", "▁년에"]),
-        ("3·1", ["3", "1", "▁3", "▁1"]),
-        ("?!", []),
-        ("", []),
-        ("😀", []),
-    ],
-)
-def test_terms(analyzer: Analyzer, word: str, terms: list[str]):
-    assert analyzer.terms(word) == terms
+# --- rankers, by hand ----------------------------------------------------------------------------------------
 
-
-def test_terms_keep_order_and_count(analyzer: Analyzer):
-    morphemes = [t for t in analyzer.terms("꽃과 나무와 꽃을 심었다") if not t.startswith("▁")]
-    assert morphemes == ["꽃", "나무", "꽃", "심"]
-
-
-@pytest.mark.parametrize("particle", ["은", "이", "을", "의", "에게", "까지", "이라고"])
-def test_particles_are_no_terms(analyzer: Analyzer, particle: str):
-    assert [t for t in analyzer.terms("이순신" + particle) if not t.startswith("▁")] == ["이순신"]
-
-
-def test_terms_of_one_text_do_not_depend_on_the_others(analyzer: Analyzer):
-    texts = ["이순신은 장군이다", "", "세종은 임금이다", "이순신은 장군이다"]
-    together = list(Analyzer().terms_of_many(texts))
-    assert together == [analyzer.terms(text) for text in texts]
-    assert together[0] == together[3] and together[1] == []
-
-
-def test_more_texts_than_a_batch(analyzer: Analyzer):
-    texts = [f"제{n}장" for n in range(2_500)]
-    found = list(Analyzer().terms_of_many(iter(texts)))
-    assert len(found) == 2_500
-    assert found[2_400] == analyzer.terms("제2400장")
-
-
-def test_terms_are_equal_for_composed_and_decomposed_text(analyzer: Analyzer):
-    text = "이순신은 1592년에 거북선을 만들었다"
-    assert analyzer.terms(clean(unicodedata.normalize("NFD", text))) == analyzer.terms(text)
-
-
-def test_case_is_folded(analyzer: Analyzer):
-    assert analyzer.terms("NASA") == analyzer.terms("nasa")
-
-
-def test_long_words_are_cut(analyzer: Analyzer):
-    # 1,000,000 / 40 = 25,000 pieces, each of 1 morpheme and 39 bigrams
-    terms = analyzer.terms("a" * 1_000_000)
-    assert len(terms) == 25_000 * 40
-    assert set(terms) == {"a" * 40, "▁aa"}
-
-
-def test_morphemes_have_offsets():
-    text = "😀 이순신은 𠀀 장군이다."
-    morphemes = morphology.analyze(text)
-    assert [text[m.start : m.end] for m in morphemes if m.tag in ("NNP", "NNG", "SH")] == ["이순신", "𠀀", "장군"]
-
-
-class WordKiwi:
-    """Tokenises at spaces and notes how long the longest text was that it was given."""
-
-    def __init__(self) -> None:
-        self.longest = 0
-
-    def tokenize(self, texts: Iterable[str]) -> Iterator[list[SimpleNamespace]]:
-        for text in texts:
-            self.longest = max(self.longest, len(text))
-            tokens, end = [], 0
-            for word in text.split():
-                start = text.index(word, end)
-                end = start + len(word)
-                tokens.append(SimpleNamespace(form=word, tag="NNG", start=start, len=len(word)))
-            yield tokens
-
-
-def test_long_text_is_analysed_in_pieces(monkeypatch: pytest.MonkeyPatch):
-    stub = WordKiwi()
-    monkeypatch.setattr(morphology, "kiwi", lambda: stub)
-    spaced = " ".join(f"낱말{n}" for n in range(20_000))
-    endless = "a" * 10_000_000
-    first, empty, second = morphology.analyze_many([spaced, "", endless])
-    assert stub.longest <= morphology.MAX_PIECE
-    assert [m.form for m in first] == spaced.split()
-    assert all(spaced[m.start : m.end] == m.form for m in first)
-    assert empty == []
-    assert sum(len(m.form) for m in second) == 10_000_000 and second[-1].end == 10_000_000
-
-
-def test_pieces_of_real_text_lose_nothing():
-    sentence = "이순신은 조선의 장군이다. "
-    text = sentence * 400  # 6,000 characters, four pieces
-    morphemes = morphology.analyze(text)
-    assert [m.start for m in morphemes if m.form == "이순신"] == [len(sentence) * n for n in range(400)]
-    assert all(text[m.start : m.end] == m.form for m in morphemes if m.tag == "NNG")
-
-
-# --- BM25 ----------------------------------------------------------------------------------------------------
-
-TERMS = [["a", "b"], ["a", "a", "c"], ["b"]]
+THREE = untitled("a b", "a a c", "b")
 # Three passages of 2, 3 and 1 terms: average 2. k1 = 1.2, b = 0.75.
 # length factor K = 1.2 (0.25 + 0.75 length / 2): 1.2, 1.65, 0.75
 # idf = ln(1 + (3 - n + 0.5) / (n + 0.5)): a and b, n = 2: ln 1.6; c, n = 1: ln(8/3)
@@ -158,103 +86,470 @@ C1 = log(8 / 3) * 1 / 2.65  # 0.3701
 B2 = log(1.6) * 1 / 1.75  # 0.2686
 
 
-@pytest.mark.parametrize("engine", [BM25.build, RankBM25], ids=["bm25s", "rank_bm25"])
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    return made(tmp_path_factory.mktemp("three") / "kb", THREE)
+
+
 @pytest.mark.parametrize(
     ("asked", "scores"),
     [
-        (["a"], [A0, A1, 0]),
-        (["c"], [0, C1, 0]),
-        (["b"], [A0, 0, B2]),
-        (["a", "c"], [A0, A1 + C1, 0]),
-        (["a", "a"], [2 * A0, 2 * A1, 0]),  # asked twice, counts twice
-        (["a", "unknown"], [A0, A1, 0]),
-        (["unknown"], [0, 0, 0]),
-        ([], [0, 0, 0]),
+        ("a", [A0, A1, 0]),
+        ("c", [0, C1, 0]),
+        ("b", [A0, 0, B2]),
+        ("a c", [A0, A1 + C1, 0]),
+        ("a a", [2 * A0, 2 * A1, 0]),  # asked twice, counts twice
+        ("a unknown", [A0, A1, 0]),
+        ("unknown", [0, 0, 0]),
+        ("", [0, 0, 0]),
     ],
 )
-def test_bm25_by_hand(engine, asked: list[str], scores: list[float]):
-    assert engine(TERMS, 1.2, 0.75).score_all(asked) == pytest.approx(scores, abs=1e-6)
+def test_bm25_by_hand(three: Index, asked: str, scores: list[float]):
+    assert three.score_sparse(asked) == pytest.approx(scores, abs=1e-6)
+    best = sorted((n for n in range(3) if scores[n]), key=lambda n: -scores[n])
+    assert ids(three.search(asked, 3)) == [str(n) for n in best]
+    assert [hit.score for hit in three.search(asked, 3)] == pytest.approx([scores[n] for n in best], abs=1e-6)
 
 
-@pytest.mark.parametrize("engine", [BM25.build, RankBM25], ids=["bm25s", "rank_bm25"])
-def test_bm25_with_other_parameters_by_hand(engine):
+@pytest.mark.parametrize(
+    ("ranker", "asked", "scores"),
+    [
+        # K as above. okapi's idf: a stands in over half the passages, so 0; c: ln((3 - 1 + 0.5) / 1.5)
+        ("okapi", "a", [0, 0, 0]),
+        ("okapi", "c", [0, log(5 / 3) * 2.2 / 2.65, 0]),
+        ("atire", "a", [log(3 / 2) * 2.2 / 2.2, log(3 / 2) * 4.4 / 3.65, 0]),
+        ("bm25+", "a", [log(4 / 2) * (2.2 / 2.2 + 1), log(4 / 2) * (4.4 / 3.65 + 1), 0]),
+        # tf / (K / 1.2) + 0.5: 1.5 and 2 / 1.375 + 0.5; idf ln(4 / 2.5)
+        ("bm25l", "a", [log(1.6) * 2.2 * 1.5 / 2.7, log(1.6) * 2.2 * 1.954545 / 3.154545, 0]),
+        # (1 + ln(3 / 3))^2 = 1; root of tf over root of length
+        ("tf-idf", "a", [1 / sqrt(2), sqrt(2) / sqrt(3), 0]),
+        ("tf-idf", "c", [0, (1 + log(3 / 2)) ** 2 / sqrt(3), 0]),
+    ],
+)
+def test_rankers_by_hand(three: Index, ranker: str, asked: str, scores: list[float]):
+    assert three.ranked(ranker=ranker).score_sparse(asked) == pytest.approx(scores, abs=1e-6)
+
+
+@pytest.mark.parametrize(("ranker", "delta"), [("bm25+", 1.0), ("bm25l", 0.5), ("lucene", 0.0), ("atire", 0.0)])
+def test_delta_is_its_authors_unless_given(three: Index, ranker: str, delta: float):
+    same = three.ranked(ranker=ranker, delta=delta).score_sparse("a")
+    assert same.tolist() == three.ranked(ranker=ranker).score_sparse("a").tolist()
+    assert not np.allclose(same, three.ranked(ranker=ranker, delta=delta + 0.1).score_sparse("a"))
+
+
+def test_other_parameters_by_hand(three: Index):
     # k1 = 2, b = 0: no length factor, K = 2: a stands once in the first, twice in the second: ln 1.6 / 3, ln 1.6 · 2 / 4
-    assert engine(TERMS, 2.0, 0.0).score_all(["a"]) == pytest.approx([log(1.6) / 3, log(1.6) / 2, 0], abs=1e-6)
+    scores = three.ranked(k1=2.0, b=0.0).score_sparse("a")
+    assert scores == pytest.approx([log(1.6) / 3, log(1.6) / 2, 0], abs=1e-6)
 
 
-def test_bm25_saved_equals_built(tmp_path: Path):
-    built = BM25.build(TERMS)
-    built.save(tmp_path)
-    loaded = BM25.load(tmp_path)
-    for asked in (["a"], ["a", "c", "b"], ["unknown"], []):
-        assert np.array_equal(loaded.score_all(asked), built.score_all(asked))
-
-
-def test_bm25_with_a_passage_without_terms():
+def test_passage_without_terms_is_short(tmp_path: Path):
     # lengths 1, 0, 1: average 2/3, K = 1.2 (0.25 + 0.75 · 1.5) = 1.65; n = 1 of 3: ln(8/3) / 2.65
-    for engine in (BM25.build, RankBM25):
-        assert engine([["a"], [], ["b"]], 1.2, 0.75).score_all(["a"]) == pytest.approx([C1, 0, 0], abs=1e-6)
+    assert made(tmp_path / "kb", untitled("a", "😀", "b")).score_sparse("a") == pytest.approx([C1, 0, 0], abs=1e-6)
 
 
-def test_bm25_without_any_term():
-    for terms in ([], [[]], [[], []]):
-        with pytest.raises(InputError):
-            BM25.build(terms)
+def test_term_repeated_more_than_a_byte_can_say_counts_as_255(tmp_path: Path):
+    # one passage, b = 0: idf ln(1 + 0.5 / 1.5), 255 / (255 + 1.2)
+    index = made(tmp_path / "kb", untitled("a " * 1_000), plain(b=0.0))
+    assert index.score_sparse("a") == pytest.approx([log(4 / 3) * 255 / 256.2], abs=1e-6)
 
 
-def test_bm25s_equals_rank_bm25_on_the_demo(demo_index: Index, demo_questions: list[str]):
-    twin = Index(demo_index.artifact, engine="rank-bm25")
-    for question in demo_questions[::4][:200]:
-        fast, slow = demo_index.score_sparse(question), twin.score_sparse(question)
-        assert fast == pytest.approx(slow, abs=1e-4)
-        assert [h.passage.id for h in demo_index.search(question, 20)] == [
-            h.passage.id for h in twin.search(question, 20)
-        ]
+# --- rankers, by loops and by other packages -----------------------------------------------------------------
 
 
-# --- top -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("ranker", RANKERS)
+@pytest.mark.parametrize(("k1", "b"), [(1.2, 0.75), (0.8, 0.0), (2.0, 1.0)])
+def test_rankers_equal_loops_over_dicts(random_index: Index, ranker: str, k1: float, b: float):
+    slow = SlowIndex(list(random_index.passages), lambda text: [text.split()], ranker=ranker, k1=k1, b=b)
+    fast = random_index.ranked(ranker=ranker, k1=k1, b=b)
+    chance = random.Random(2)
+    for question in [random_question(chance) for _ in range(4)]:
+        expected = slow.scores([(word, 0, 1.0) for word in question.split()])
+        assert fast.score_sparse(question) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def test_top_by_hand():
-    scores = np.array([0.5, 0.0, 2.0, 0.5, 1.0], dtype=np.float32)
-    assert top(scores, 3) == [(2, 2.0), (4, 1.0), (0, 0.5)]
-    assert top(scores, 99) == [(2, 2.0), (4, 1.0), (0, 0.5), (3, 0.5)]
-    assert top(scores[1:2], 5) == []
+@pytest.fixture(scope="module")
+def package_terms(random_index: Index) -> list[list[str]]:
+    return [passage.text.split() for passage in random_index.passages]
 
 
-def test_top_equals_sorting_everything():
-    chance = random.Random(7)
-    for _ in range(200):
-        scores = np.array([chance.choice([0, 0, 1, 2, 3]) for _ in range(chance.randint(1, 30))], dtype=np.float32)
-        k = chance.randint(1, 35)
-        slow = sorted((i for i in range(len(scores)) if scores[i] > 0), key=lambda i: (-scores[i], i))[:k]
-        assert [position for position, _ in top(scores, k)] == slow
+@pytest.mark.parametrize("ranker", ["lucene", "atire"])
+def test_bm25s_gives_the_same_scores(random_index: Index, package_terms: list[list[str]], ranker: str):
+    engine = bm25s.BM25(k1=1.5, b=0.75, method=ranker, backend="numpy")
+    engine.index(package_terms, show_progress=False)
+    ours = random_index.ranked(ranker=ranker, k1=1.5, b=0.75)
+    chance = random.Random(3)
+    for words in [random_question(chance).split() for _ in range(20)]:
+        theirs = engine.get_scores([word for word in words if word != "unknown"] or ["unknown"])
+        assert ours.score_sparse(" ".join(words)) == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+        order = [int(n) for n in np.argsort(-theirs, kind="stable")[:10] if theirs[n] > 0]
+        assert [hit.score for hit in ours.search(" ".join(words), 10)] == pytest.approx(theirs[order], rel=1e-4)
 
 
-def test_top_none():
-    assert top(np.array([1.0, 2.0], dtype=np.float32), 0) == []
+@pytest.mark.parametrize("ranker", ["bm25+", "bm25l"])
+def test_bm25s_gives_the_same_scores_but_for_what_a_missing_term_is_worth(
+    random_index: Index, package_terms: list[list[str]], ranker: str
+):
+    """There delta counts for terms that the passage does not have as well; here, as in Lv and Zhai, it does not."""
+    engine = bm25s.BM25(k1=1.5, b=0.75, delta=0.5, method=ranker, backend="numpy")
+    engine.index(package_terms, show_progress=False)
+    ours = random_index.ranked(ranker=ranker, k1=1.5, b=0.75, delta=0.5)
+    for word in VOCABULARY[::30]:
+        theirs = engine.get_scores([word])
+        there = np.array([word in terms for terms in package_terms])
+        assert ours.score_sparse(word) == pytest.approx(np.where(there, theirs, 0), rel=1e-4, abs=1e-4)
+        assert there.all() or theirs[~there].min() == theirs[~there].max() > 0
 
 
-# --- index ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("ranker", "engine"), [("okapi", rank_bm25.BM25Okapi), ("bm25+", rank_bm25.BM25Plus)])
+def test_rank_bm25_gives_the_same_scores(random_index: Index, package_terms: list[list[str]], ranker: str, engine: Any):
+    """Where the formulas are the same.
+
+    There an idf below 0 becomes a quarter of the average one, here 0; there BM25+ counts delta for missing terms. Its
+    BM25L multiplies by the term frequency once more, which no paper does, and is not compared.
+    """
+    theirs = engine(package_terms, k1=1.5, b=0.75)
+    ours = random_index.ranked(ranker=ranker, k1=1.5, b=0.75)
+    df = {word: sum(word in terms for terms in package_terms) for word in VOCABULARY}
+    asked = [word for word in VOCABULARY[::20] if 0 < df[word] < len(package_terms) / 2]
+    assert len(asked) > 10
+    for word in asked:
+        there = np.array([word in terms for terms in package_terms])
+        expected = np.where(there, theirs.get_scores([word]), 0)
+        assert ours.score_sparse(word) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    if ranker == "okapi":
+        common = max(df, key=lambda word: df[word])
+        assert df[common] > len(package_terms) / 2
+        assert not ours.score_sparse(common).any() and theirs.get_scores([common]).max() > 0
+
+
+# --- all parts of a score ------------------------------------------------------------------------------------
+
+
+def test_whole_scores_equal_loops_over_dicts(demo_index: Index, demo_questions: list[str]):
+    """Morphemes and bigrams, titles, weights: what the default ranking gives on the demo."""
+    analyzer = Analyzer()
+
+    def terms_of(text: str) -> list[list[str]]:
+        found = analyzer.analyze(analyzer.units(text))
+        return [[term for analysis in found for term in analysis[c]] for c in range(2)]
+
+    slow = SlowIndex(list(demo_index.passages), terms_of, title_weight=1.0)
+    for question in demo_questions[::60]:
+        expected = slow.scores([(t.text, t.component, t.weight) for t in demo_index.query(question)])
+        assert demo_index.score_sparse(question) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_titles_count_by_the_squared_share_of_them_that_is_asked_for(tmp_path: Path):
+    # 소설 stands in 1 of 4 texts: idf = ln(1 + 3.5 / 1.5). Titles of 2, 1 and 1 words, one an article: average 4/3.
+    # K of the titles: 1.2 (0.25 + 0.75 · 2 / (4/3)) = 1.65, and 1.2 (0.25 + 0.75 · 0.75) = 0.975
+    passages = [
+        Passage("A#0", "무정 소설", "하나 둘"),
+        Passage("A#1", "무정 소설", "셋 넷"),
+        Passage("B", "소설", "다섯 여섯"),
+        Passage("C", "시", "소설 일곱"),
+    ]
+    index = made(tmp_path / "kb", passages, plain(title_weight=2.0))
+    idf = log(10 / 3)
+    half, whole, text = 2 * (1 / 2) ** 2 * idf / 2.65, 2 * idf / 1.975, idf / 2.2
+    assert index.score_sparse("소설") == pytest.approx([half, half, whole, text], abs=1e-6)
+    assert ids(index.search("소설", 4)) == ["B", "C", "A#0", "A#1"]
+    # Both words asked for, all of it: 무정 stands in no text, so counts as if in one.
+    both = 2 * 2 * idf / 2.65
+    assert index.score_sparse("무정 소설")[:3] == pytest.approx([both, both, whole], abs=1e-6)
+    assert ids(index.search("무정", 4)) == ["A#0", "A#1"]
+    assert index.ranked(title_weight=0.0).search("무정", 4) == []
+
+
+def test_further_passages_of_an_article_give_way(tmp_path: Path):
+    passages = [*(Passage(f"A#{n}", "", "x") for n in range(3)), Passage("B", "", "y"), Passage("C", "", "z")]
+    index = made(tmp_path / "kb", passages, plain(b=0.0))
+    # x stands in 3 of 5 passages, y in 1; B is to score 0.85 of what A's passages do.
+    best = log(1 + 2.5 / 3.5) / 2.2
+    asked = [QueryTerm("x", 0, 1.0, ""), QueryTerm("y", 0, 0.85 * best / (log(1 + 4.5 / 1.5) / 2.2), "")]
+    found = {penalty: index.ranked(article_penalty=penalty).sparse.search(asked, 9) for penalty in (0.0, 0.1, 0.6)}
+    assert [position for position, _ in found[0.0]] == [0, 1, 2, 3]
+    assert [position for position, _ in found[0.1]] == [0, 1, 3, 2]
+    assert [score for _, score in found[0.1]] == pytest.approx([best, 0.9 * best, 0.85 * best, 0.8 * best], rel=1e-5)
+    assert [position for position, _ in found[0.6]] == [0, 3, 1]  # 1 - 2 · 0.6 is less than nothing
+
+
+def test_an_article_of_many_passages_does_not_fill_the_list(tmp_path: Path):
+    passages = [*(Passage(f"A#{n}", "", "x y") for n in range(30)), Passage("B", "", "x z u")]
+    index = made(tmp_path / "kb", passages)
+    assert ids(index.search("x", 3)) == ["A#0", "A#1", "A#2"]
+    assert ids(index.ranked(article_penalty=0.3).search("x", 3)) == ["A#0", "B", "A#1"]
+
+
+# --- questions -----------------------------------------------------------------------------------------------
+
+Weighed = list[tuple[str, int, float]]
+
+
+def weighed(*words: tuple[str, list[list[str]]], weights: Sequence[float] = (1.0, 0.5), **options: Any) -> Weighed:
+    ranking = Ranking(**({"asking_weight": 0.1, "ending_weight": 0.3} | options))
+    return [(t.text, t.component, t.weight) for t in weigh(words, weights, 1, ranking)]
+
+
+def test_bigrams_of_endings_count_less():
+    """Bigrams are component 1, which counts half."""
+    found = weighed(("이순신은", [["이순신"], ["이순", "순신", "신은"]]))
+    assert found == [("이순신", 0, 1.0), ("이순", 1, 0.5), ("순신", 1, 0.5), ("신은", 1, 0.15)]
+    # Where no morpheme is known there is no telling, so all count.
+    assert weighed(("쀍뛟은", [[], ["쀍뛟", "뛟은"]])) == [("쀍뛟", 1, 0.5), ("뛟은", 1, 0.5)]
+
+
+def test_words_that_ask_count_less():
+    who, who_is = ("누가", [["누가"], []]), ("누구인가", [["누구"], ["누구", "구인"]])
+    king = ("세종", [["세종"], ["세종"]])
+    assert weighed(who, king) == [("누가", 0, 0.1), ("세종", 0, 1.0), ("세종", 1, 0.5)]
+    assert weighed(king, who_is)[2:] == [("누구", 0, 0.1), ("누구", 1, 0.05), ("구인", 1, pytest.approx(0.015))]
+    # Nothing but words that ask: then they are what it is about.
+    assert weighed(who, ("언제", [["언제"], ["언제"]])) == [("누가", 0, 1.0), ("언제", 0, 1.0), ("언제", 1, 0.5)]
+    assert weighed() == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "누구는",
+        "누가",
+        "언제",
+        "언제였나",
+        "어디에서",
+        "무엇을",
+        "무슨",
+        "몇",
+        "얼마나",
+        "어느",
+        "어떤",
+        "어떻게",
+        "왜",
+    ],
+)
+def test_words_that_ask(word: str):
+    assert weighed((word, [["x"], []]), ("세종", [["세종"], []]), asking_weight=0.0)[0] == ("x", 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        pytest.param(
+            word, marks=pytest.mark.xfail(strict=True, reason="question.py: _ASKING takes 왜군, 누가복음 for 왜, 누가")
+        )
+        for word in ("왜군은", "왜구가", "왜란은", "누가복음은")
+    ],
+)
+def test_words_that_only_begin_like_one_that_asks(word: str):
+    assert weighed((word, [["x"], []]), ("세종", [["세종"], []]), asking_weight=0.0)[0] == ("x", 0, 1.0)
+
+
+def test_question_of_words_that_ask_alone_finds_them(tmp_path: Path):
+    passages = untitled("누구 언제 어디", "누구 없소", "세종")
+    build_index(tmp_path / "kb", passages, analyzer=WORDS)
+    index = Index.open(tmp_path / "kb")
+    assert index.ranking.asking_weight == 0.0
+    assert ids(index.search("누구", 3)) == ["1", "0"]
+    assert ids(index.search("누구 세종", 3)) == ["2"]
+
+
+def test_ranking_settings_come_back():
+    ranking = Ranking(Ranker("bm25+", 1.7, 0.3, 0.9), 0.1, 0.2, 0.3, 0.4)
+    assert ranking.settings() == {
+        "ranker": "bm25+",
+        "k1": 1.7,
+        "b": 0.3,
+        "delta": 0.9,
+        "title_weight": 0.1,
+        "asking_weight": 0.2,
+        "ending_weight": 0.3,
+        "article_penalty": 0.4,
+    }
+    assert Ranking.from_settings(json.loads(json.dumps(ranking.settings()))) == ranking
+    assert Ranking.from_settings(PLAIN.settings()) == PLAIN
+    assert Ranking.from_settings({}) == Ranking()
+    assert Ranking.from_settings({"k1": 2.0, "title_weight": 0.0}) == Ranking(Ranker(k1=2.0), title_weight=0.0)
+
+
+def test_index_remembers_its_ranking_and_can_be_asked_with_another(tmp_path: Path):
+    kept = Ranking(Ranker("atire", 2.0, 0.5), title_weight=0.5)
+    settings = build_index(
+        tmp_path / "kb",
+        [Passage("1", "", "이순신"), Passage("2", "", "홍길동")],
+        analyzer=Analyzer(parse_components("kiwi*2+bigram*0.5")),
+        ranking=kept,
+        notes={"note": "x"},
+    )
+    index = Index.open(tmp_path / "kb")
+    assert index.artifact.settings == settings
+    assert (settings["n_passages"], settings["n_segments"], settings["note"]) == (2, 1, "x")
+    assert settings["analyzer"] == Analyzer().settings() and settings["ranking"]["weights"] == [2.0, 0.5]
+    assert (index.ranking, index.weights) == (kept, [2.0, 0.5])
+    # In each component the length is average, so K = 2; atire's idf is ln 2. One morpheme, two bigrams, each once.
+    once = log(2) * 3 / (1 + 2)
+    assert index.search("이순신", 1)[0].score == pytest.approx(2 * once + 0.5 * 2 * once, rel=1e-5)
+    other = Index.open(tmp_path / "kb", ranking=Ranking(Ranker("bm25+", 2.0)), weights=[1.0, 0.0])
+    assert other.search("이순신", 1)[0].score == pytest.approx(log(3) * (1 + 1), rel=1e-5)
+    assert index.ranked(ranker="bm25+", weights=[1.0, 0.0]).search("이순신", 1) == other.search("이순신", 1)
+    assert index.search("이순신", 1)[0].score == pytest.approx(2 * once + 0.5 * 2 * once, rel=1e-5)
+
+
+# --- pruning -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[11, 12, 13])
+def segmented(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """About 3,000 passages in seven segments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "MAX_PASSAGES", 500)
+        patch.setattr(build, "_SLACK", 60)
+        passages = random_passages(random.Random(request.param), 1_000)
+        index = made(tmp_path_factory.mktemp("segmented") / "kb", passages)
+    assert len(passages) > 2_500 and len(index.segments) > 5
+    return index
+
+
+@pytest.fixture
+def pruned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Have even short postings pruned; what is yielded grows by one for each that was."""
+    calls: list[int] = []
+    among = sparse._among
+
+    def counted(postings: Any, owners: Any) -> Any:
+        calls.append(len(postings) - len(owners))
+        return among(postings, owners)
+
+    monkeypatch.setattr(sparse, "_LONG", 20)
+    monkeypatch.setattr(sparse, "_among", counted)
+    yield calls
+
+
+@pytest.mark.parametrize("title_weight", [0.0, 1.0])
+@pytest.mark.parametrize("deleting", [False, True], ids=["whole", "with deleted"])
+def test_pruned_search_finds_what_full_scores_say(
+    segmented: Index, pruned: list[int], title_weight: float, deleting: bool
+):
+    chance = random.Random(5)
+    deleted = [
+        np.array(sorted(chance.sample(range(len(s)), len(s) // 3 if deleting else 0)), np.uint16)
+        for s in segmented.segments
+    ]
+    gone = {start + int(d) for start, ds in zip(segmented.sparse.starts, deleted, strict=False) for d in ds}
+    for ranker in RANKERS:
+        for k1, b in ((0.8, 0.5), (0.0, 0.75), (2.0, 1.0)):
+            ranking = plain(ranker, k1, b, title_weight=title_weight)
+            index = SparseIndex(segmented.segments, [1.0], ranking, deleted)
+            for _ in range(4):
+                words = random_question(chance).split()
+                asked = [QueryTerm(word, 0, chance.choice([1.0, 1.0, 0.3]), word) for word in words]
+                scores = index.score_all(asked)
+                assert not any(scores[position] for position in gone)
+                ranked = [(int(n), float(scores[n])) for n in np.argsort(-scores, kind="stable") if scores[n] > 0]
+                for k in (1, 3, 10, 100):
+                    assert index.search(asked, k) == ranked[:k]
+    assert len(pruned) > 100
+
+
+def test_scores_do_not_depend_on_what_counts_as_long(
+    segmented: Index, pruned: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """But for rounding, since the order of adding differs."""
+    index = segmented.ranked(title_weight=1.0)
+    questions = [random_question(random.Random(seed)) for seed in range(20)]
+    found = [[hit.score for hit in index.search(question, 10)] for question in questions]
+    n = len(pruned)
+    monkeypatch.setattr(sparse, "_LONG", 100_000)
+    for question, scores in zip(questions, found, strict=True):
+        assert [hit.score for hit in index.search(question, 10)] == pytest.approx(scores, rel=1e-5)
+    assert len(pruned) == n > 0
+
+
+@pytest.mark.parametrize("title_weight", [0.0, 1.0])
+def test_segmented_scores_equal_loops_over_dicts(segmented: Index, pruned: list[int], title_weight: float):
+    passages = list(segmented.passages)
+    slow = SlowIndex(passages, lambda text: [text.split()], k1=1.2, b=0.75, title_weight=title_weight)
+    index = segmented.ranked(title_weight=title_weight)
+    for question in ("w0 w5", "w3 w40 unknown w0", "w200"):
+        expected = slow.scores([(word, 0, 1.0) for word in question.split()])
+        assert index.score_sparse(question) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        best = sorted(expected, reverse=True)[:10]
+        assert [hit.score for hit in index.search(question, 10)] == pytest.approx(best, rel=1e-4)
+    assert pruned
+
+
+# --- explanations --------------------------------------------------------------------------------------------
+
+
+def test_shares_by_hand(tmp_path: Path):
+    index = made(tmp_path / "kb", THREE)
+    a, c = index.sparse.explain(ask("a", "c", "b", "unknown"), 1)[::-1]
+    assert (a.term, a.component, a.field, a.score) == ("a", 0, "text", pytest.approx(A1, abs=1e-6))
+    assert (c.term, c.component, c.field, c.score) == ("c", 0, "text", pytest.approx(C1, abs=1e-6))
+    assert index.sparse.explain(ask("c"), 0) == []
+
+
+def test_shares_of_titles_by_hand(tmp_path: Path):
+    passages = [Passage("A", "무정 소설", "소설"), Passage("B", "소설 무정 시", "셋"), Passage("C", "", "시")]
+    shares = made(tmp_path / "kb", passages, plain(b=0.0, title_weight=1.0)).sparse.explain(ask("소설", "시"), 1)
+    # Each stands in one of three texts: ln(8/3) / 2.2, and two of three words of the title are said: times 4/9.
+    assert {(s.term, s.field): s.score for s in shares} == {
+        ("소설", "title"): pytest.approx(log(8 / 3) / 2.2 * 4 / 9, abs=1e-6),
+        ("시", "title"): pytest.approx(log(8 / 3) / 2.2 * 4 / 9, abs=1e-6),
+    }
+
+
+def test_shares_sum_to_the_score(demo_index: Index, demo_questions: list[str]):
+    for question in demo_questions[::30]:
+        terms = demo_index.query(question)
+        scores = demo_index.sparse.score_all(terms)
+        for position in np.argsort(-scores)[:5]:
+            shares = demo_index.sparse.explain(terms, int(position))
+            assert sum(share.score for share in shares) == pytest.approx(scores[position], rel=1e-4)
+            assert [s.score for s in shares] == sorted((s.score for s in shares), reverse=True)
+
+
+def test_shares_sum_to_the_score_over_segments_with_deleted(segmented: Index):
+    deleted = [np.arange(0, len(s), 3, dtype=np.uint16) for s in segmented.segments]
+    index = SparseIndex(segmented.segments, [1.0], plain(title_weight=1.0), deleted)
+    for question in ("w0 w5 w9", "w3 w40 w0"):
+        terms = ask(*question.split())
+        scores = index.score_all(terms)
+        for position in np.argsort(-scores)[:20]:
+            shares = index.explain(terms, int(position))
+            assert sum(share.score for share in shares) == pytest.approx(scores[position], rel=1e-4)
+
+
+def test_explanation_tells_the_penalty_from_the_shares(demo_index: Index, tmp_path: Path):
+    passages = [*(Passage(f"A#{n}", "글", f"솔개 {n}") for n in range(3)), Passage("B", "", "참새")]
+    build_index(tmp_path / "kb", passages)
+    index = Index.open(tmp_path / "kb", ranking=Ranking(article_penalty=0.1))
+    hits = index.search("솔개는 누구", 3)
+    found = explain(index, "솔개는 누구", hits)
+    assert [[s.field for s in shares].count("penalty") for shares in found.hits] == [0, 1, 1]
+    for hit, shares in zip(hits, found.hits, strict=True):
+        assert sum(share.score for share in shares) == pytest.approx(hit.score, rel=1e-4)
+    assert found.hits[1][-1].score == pytest.approx(-0.1 * hits[0].score, rel=1e-4)
+
+
+# --- searching -----------------------------------------------------------------------------------------------
 
 
 def test_search(small_index: Path):
     index = Index.open(small_index)
     assert len(index) == 4
     hits = index.search("폴로늄이라는 이름은 누가 지었나?", 2)
-    assert hits[0].passage.id == "퀴리" and hits[0].source == "sparse"
-    assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
     assert hits[0].passage == Passage("퀴리", "마리 퀴리", "퀴리는 새 원소를 폴로늄이라고 이름 지었다.")
+    assert hits[0].source == "sparse"
+    assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
 
 
 def test_title_is_searched(small_index: Path):
-    assert Index.open(small_index).search("마리", 3)[0].passage.id == "퀴리"
+    assert ids(Index.open(small_index).search("마리", 3)) == ["퀴리"]
 
 
 @pytest.mark.parametrize("question", ["", "   ", "?!", "쀍뛟", "zzzz", "😀"])
-@pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
-def test_nothing_to_find(small_index: Path, question: str, engine: str):
-    assert Index.open(small_index, engine=engine).search(question, 5) == []
+def test_nothing_to_find(small_index: Path, question: str):
+    assert Index.open(small_index).search(question, 5) == []
 
 
 def test_more_asked_for_than_there_are(small_index: Path):
@@ -262,15 +557,33 @@ def test_more_asked_for_than_there_are(small_index: Path):
     assert {h.passage.title for h in hits} == {"이순신"} and len(hits) == 2
 
 
-def test_ties_stand_in_corpus_order(tmp_path: Path):
-    passages = [Passage(str(n), "", "같은 글이다") for n in range(30)]
-    build_index(tmp_path / "kb", passages)
-    assert [h.passage.id for h in Index.open(tmp_path / "kb").search("같은 글", 7)] == [str(n) for n in range(7)]
+def test_none_asked_for(small_index: Path):
+    assert Index.open(small_index).search("이순신", 0) == []
+
+
+@pytest.mark.xfail(
+    strict=True, raises=ValueError, reason="sparse.py: _largest(scores, 0) when there is no article penalty"
+)
+def test_none_asked_for_without_penalty(small_index: Path):
+    assert Index.open(small_index, ranking=PLAIN).search("이순신", 0) == []
+
+
+@pytest.mark.parametrize("ranking", [PLAIN, Ranking()], ids=["plain", "default"])
+def test_ties_stand_in_corpus_order(tmp_path: Path, ranking: Ranking):
+    index = made(tmp_path / "kb", untitled(*["같은 글이다"] * 130), ranking)
+    for k in (1, 7, 60, 130):
+        assert ids(index.search("같은", k)) == [str(n) for n in range(k)]
+
+
+def test_ties_stand_in_corpus_order_over_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(build, "MAX_PASSAGES", 20)
+    monkeypatch.setattr(build, "_SLACK", 1)
+    index = made(tmp_path / "kb", untitled(*["같은 글이다"] * 70))
+    assert len(index.segments) == 4
+    assert ids(index.search("같은", 45)) == [str(n) for n in range(45)]
 
 
 def test_composed_and_decomposed_questions_and_corpora(tmp_path: Path):
-    from kofid.formats import read_corpus
-
     results = []
     for form in ("NFC", "NFD"):
         corpus = tmp_path / f"{form}.jsonl"
@@ -280,6 +593,12 @@ def test_composed_and_decomposed_questions_and_corpora(tmp_path: Path):
         index = Index.open(tmp_path / form)
         results += [index.search(clean(unicodedata.normalize(asked, "이순신은 누구?")), 5) for asked in ("NFC", "NFD")]
     assert results[0] and all(result == results[0] for result in results)
+
+
+def test_hanja_are_found_by_their_reading_and_the_other_way_round(tmp_path: Path):
+    build_index(tmp_path / "kb", [Passage("한자", "", "李舜臣은 장군이다."), Passage("한글", "", "이순신은 장군이다.")])
+    index = Index.open(tmp_path / "kb")
+    assert set(ids(index.search("이순신", 5))) == set(ids(index.search("李舜臣", 5))) == {"한자", "한글"}
 
 
 class FirstTitle:
@@ -305,47 +624,120 @@ def test_passage_without_any_term(tmp_path: Path):
     build_index(tmp_path / "kb", [Passage("1", "", "😀"), Passage("2", "", "이순신"), Passage("3", "", "...")])
     index = Index.open(tmp_path / "kb")
     assert len(index) == 3
-    assert [h.passage.id for h in index.search("이순신", 5)] == ["2"]
+    assert ids(index.search("이순신", 5)) == ["2"]
     assert index.search("😀", 5) == []
 
 
-@pytest.mark.parametrize("passages", [[], [Passage("1", "", "😀")]], ids=["no passage", "no term"])
-def test_empty_corpus_is_refused(tmp_path: Path, passages: list[Passage]):
-    with pytest.raises(InputError):
-        build_index(tmp_path / "kb", passages)
-    assert list(tmp_path.iterdir()) == []
+# --- other engines -------------------------------------------------------------------------------------------
 
 
-def test_empty_corpus_leaves_the_index_that_was_there(tmp_path: Path, small_index: Path):
+@pytest.mark.parametrize(("engine", "ranker"), [("bm25s", "lucene"), ("rank-bm25", "okapi")])
+def test_peers_score_title_and_text_as_one(tmp_path: Path, engine: str, ranker: str):
+    passages = [
+        Passage("1", "가", "나 다"),
+        Passage("2", "라", "나 나 마"),
+        Passage("3", "바", "사"),
+        Passage("4", "아", "자 나 차"),
+        Passage("5", "카", "타"),
+        Passage("6", "", "가 파 하"),
+    ]
+    index = made(tmp_path / "kb", passages)
+    peer = Peer(index, engine, 1.2, 0.75)
+    whole = [Passage(p.id, "", f"{p.title} {p.text}") for p in passages]
+    slow = SlowIndex(whole, lambda text: [text.split()], ranker=ranker, k1=1.2, b=0.75)
+    for question in ("가", "가 하", "바 unknown", "타"):
+        expected = slow.scores([(word, 0, 1.0) for word in question.split()])
+        hits = peer.search(question, 10)
+        assert {hit.passage.id: hit.score for hit in hits} == {
+            p.id: pytest.approx(score, rel=1e-5) for p, score in zip(passages, expected, strict=True) if score
+        }
+        assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
+        assert {h.source for h in hits} == {engine}
+    assert ids(peer.search("가", 1)) == ["1"]
+
+
+@pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
+def test_peers_find_the_demo_s_passages(demo_index: Index, engine: str):
+    entries = [json.loads(line) for line in resource("demo/questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    peer = Peer(demo_index, engine)
+    found = [bool(set(e["positive_ids"]) & set(ids(peer.search(e["question"], 5)))) for e in entries[::20]]
+    assert sum(found) >= 0.95 * len(found)
+
+
+@pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
+@pytest.mark.parametrize("question", ["", "?!", "쀍뛟", "zzzz"])
+def test_peers_find_nothing_where_there_is_nothing(small_index: Path, engine: str, question: str):
+    assert Peer(Index.open(small_index), engine).search(question, 5) == []
+
+
+@pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
+def test_peers_pass_over_deleted_passages(tmp_path: Path, small_index: Path, engine: str):
     path = tmp_path / "kb"
     shutil.copytree(small_index, path)
-    with pytest.raises(InputError):
-        build_index(path, [])
-    assert Index.open(path).search("폴로늄", 1)
+    update_index(path, delete=["이순신#0"])
+    found = Peer(Index.open(path), engine).search("거북선을 이끈 이순신의 기록", 5)
+    assert ids(found)[0] == "이순신#1" and "이순신#0" not in ids(found)
 
 
-def test_settings_are_kept(tmp_path: Path):
-    settings = build_index(tmp_path / "kb", [Passage("1", "", "이순신")], k1=2.0, b=0.5, notes={"note": "x"})
-    kept = Index.open(tmp_path / "kb").artifact.settings
-    assert kept == settings
-    assert (kept["k1"], kept["b"], kept["n_passages"], kept["note"]) == (2.0, 0.5, 1, "x")
-    assert kept["analyzer"] == Analyzer().settings()
-    # one passage: length factor is 2 (0.5 + 0.5 · 1) = 2, idf ln(1 + 0.5 / 1.5); 3 terms of the question stand once
-    assert Index.open(tmp_path / "kb").search("이순신", 1)[0].score == pytest.approx(3 * log(4 / 3) / 3, abs=1e-6)
+# --- vectors -------------------------------------------------------------------------------------------------
 
 
-def test_other_kiwi_is_refused_with_both_shown(small_index: Path, monkeypatch: pytest.MonkeyPatch):
-    here = morphology.kiwi_version()
-    monkeypatch.setattr(morphology, "kiwi_version", lambda: "kiwipiepy 99")
-    with pytest.raises(IncompatibleArtifactError) as error:
-        Index.open(small_index)
-    assert here in str(error.value) and "kiwipiepy 99" in str(error.value)
+class FakeEncoder:
+    """Counts three letters."""
+
+    dimension = 3
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[text.count(letter) for letter in "가나다"] for text in texts], np.float32)
+
+    def encode_questions(self, questions: Sequence[str]) -> np.ndarray:
+        return self._vectors(questions)
+
+    def encode_passages(self, passages: Sequence[Passage]) -> np.ndarray:
+        return self._vectors([passage.text for passage in passages])
 
 
-@pytest.mark.parametrize("settings", [{}, {"name": "other"}, {"tags": ["NNG"]}])
-def test_other_analyzer_is_refused(settings: dict[str, object]):
-    with pytest.raises(IncompatibleArtifactError):
-        Analyzer.from_settings(settings)
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    path = tmp_path_factory.mktemp("vectors") / "kb"
+    encoding: Any = Encoding(FakeEncoder(), "fake", "0")  # type: ignore[arg-type]
+    passages = untitled("가", "가가 나", "다다다 가", "나 나 나나", "라")
+    build_index(path, passages, analyzer=WORDS, ranking=plain(), encoding=encoding)
+    return Index.open(path)
+
+
+def test_dense_search_by_hand(vectors: Index):
+    # 가나 is (1, 1, 0): inner products 1, 3, 1, 4, 0
+    hits = vectors.search_dense("가나", 2, FakeEncoder())  # type: ignore[arg-type]
+    assert [(h.passage.id, h.score, h.source) for h in hits] == [("3", 4.0, "dense"), ("1", 3.0, "dense")]
+    assert vectors.search_dense("  ", 2, FakeEncoder()) == []  # type: ignore[arg-type]
+    assert vectors.artifact.settings["dense"] == {
+        "encoder": "fake",
+        "fingerprint": "0",
+        "dimension": 3,
+        "metric": "inner product",
+        "n_vectors": 5,
+    }
+
+
+def test_sequential_search_reorders_the_sparse_one(vectors: Index):
+    # 가 and 나 are words of 0, 2 and of 1, 3; the vector of 가 나 is (1, 1, 0): 1, 1 and 3, 4
+    hits = vectors.search_sequential("가 나", 3, FakeEncoder())  # type: ignore[arg-type]
+    assert [(h.passage.id, h.score) for h in hits] == [("3", 4.0), ("1", 3.0), ("0", 1.0)]
+    best = vectors.search("가 나", 1)
+    assert vectors.search_sequential("가 나", 3, FakeEncoder(), depth=1)[0].passage == best[0].passage  # type: ignore[arg-type]
+    assert vectors.search_sequential("unknown", 3, FakeEncoder()) == []  # type: ignore[arg-type]
+
+
+def test_cross_search_by_hand(vectors: Index):
+    # 라: no vector says it, one text does: ln(1 + 4.5 / 1.5) / (1 + 1.2 (0.25 + 0.75 · 1 / 2)); lengths 1, 2, 2, 3, 1: 1.8
+    length = 0.25 + 0.75 * 1 / 1.8
+    hits = vectors.search_cross("라", 1, FakeEncoder())  # type: ignore[arg-type]
+    assert (hits[0].passage.id, hits[0].source) == ("4", "cross")
+    assert hits[0].score == pytest.approx(log(4) / (1 + 1.2 * length), rel=1e-5)
+    # With vectors alone it is the dense search.
+    hits = vectors.search_cross("가나", 2, FakeEncoder(), sparse_weight=0.0)  # type: ignore[arg-type]
+    assert [(h.passage.id, h.score) for h in hits] == [("3", pytest.approx(4.4)), ("1", pytest.approx(3.3))]
 
 
 def test_index_without_vectors_says_how_to_make_them(small_index: Path):
@@ -354,16 +746,12 @@ def test_index_without_vectors_says_how_to_make_them(small_index: Path):
     assert str(small_index) in str(error.value)
 
 
-def test_passage_store(tmp_path: Path):
-    passages = [
-        Passage("가", "제목", "첫 줄\n둘째 줄"),
-        Passage("2", "", '따옴표 " 역빗금 \\ 😀'),
-        Passage("3", "t", "x" * 10_000),
-    ]
-    assert list(PassageStore.write(tmp_path, passages)) == passages
-    store = PassageStore(tmp_path)
-    assert len(store) == 3 and list(store) == passages and store[1] == passages[1]
-    assert store.positions == {"가": 0, "2": 1, "3": 2}
+def test_index_with_vectors_is_not_changed_in_parts(vectors: Index):
+    path = vectors.artifact.directory.parent
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    with pytest.raises(IncompatibleArtifactError, match="--dense"):
+        update_index(path, delete=["0"])
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
 
 
 # --- fusion --------------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from kofid.reader.fid import FiDReader
 from kofid.reader.fid_t5 import FiDT5, fresh_config
 from kofid.retrieval import dense
 from kofid.retrieval.dense import DenseEncoder, DenseIndex, import_faiss, weights_fingerprint
-from kofid.retrieval.index import Index, build_index
+from kofid.retrieval.index import Index
+from kofid.retrieval.indexing import Encoding, build_index
 from kofid.training.data import (
     attach_hits,
     distillation_dataset,
@@ -566,7 +567,7 @@ def test_an_index_of_a_broken_encoder_is_not_written(tmp_path: Path) -> None:
     build_index(tmp_path / "kb", PASSAGES)
     before = {p: p.read_bytes() for p in (tmp_path / "kb").rglob("*") if p.is_file()}
     with pytest.raises(InputError, match="NaN"):
-        build_index(tmp_path / "kb", PASSAGES[:3], encoder=encoder)
+        build_index(tmp_path / "kb", PASSAGES[:3], encoding=Encoding(encoder, "broken", "0"))
     assert {p: p.read_bytes() for p in (tmp_path / "kb").rglob("*") if p.is_file()} == before
 
 

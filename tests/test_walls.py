@@ -18,7 +18,7 @@ from kofid.bundled import resource
 ROOT = Path(kofid.__file__).parent
 FLOORS = {
     1: ("types", "errors", "text", "language"),
-    2: ("formats", "artifacts", "metrics", "significance", "devices", "bundled", "morphology"),
+    2: ("formats", "artifacts", "metrics", "significance", "devices", "bundled", "morphology", "blocks"),
     3: ("retrieval", "reader"),
     4: ("training", "pipeline"),
     5: ("evaluate", "rankings", "comparison", "report", "conversion", "chat"),

@@ -19,7 +19,7 @@ import xxhash
 from kofid import morphology
 from kofid.blocks import Array, ArrayWriter
 from kofid.retrieval.analyze import Analyzer
-from kofid.retrieval.segment import MAX_PASSAGES, PassageWriter, hash_term, write_field, write_words
+from kofid.retrieval.segment import MAX_PASSAGES, PassageWriter, hash_term, spans, write_field, write_words
 from kofid.types import Passage
 
 # A segment is closed at the first article that begins within this many passages of the limit.
@@ -163,15 +163,6 @@ class PassageDigest:
     def hexdigest(self) -> str:
         """Return the checksum of the passages so far."""
         return str(self._hash.hexdigest())
-
-
-def spans(starts: Array, counts: Array) -> Array:
-    """Return ``starts[0], starts[0] + 1, ...`` (counts[0] numbers), then those from ``starts[1]``, and so on."""
-    if not len(counts):
-        return np.empty(0, np.int64)
-    before = np.cumsum(counts) - counts
-    numbers: Array = np.arange(counts.sum()) + np.repeat(starts - before, counts)
-    return numbers
 
 
 class OpenSegment:

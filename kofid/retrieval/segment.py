@@ -51,6 +51,15 @@ def hash_term(term: str, component: int = 0) -> int:
     return xxhash.xxh3_64_intdigest(term.encode("utf-8", "replace"), component)
 
 
+def spans(starts: Array, counts: Array) -> Array:
+    """Return ``starts[0], starts[0] + 1, ...`` (counts[0] numbers), then those from ``starts[1]``, and so on."""
+    if not len(counts):
+        return np.empty(0, np.int64)
+    before = np.cumsum(counts) - counts
+    numbers: Array = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    return numbers
+
+
 # --- writing -------------------------------------------------------------------------------------------------
 
 
@@ -172,12 +181,15 @@ class Field:
             return [_NOWHERE] * len(terms)
         places = np.minimum(np.searchsorted(self._terms, terms), len(self._terms) - 1)
         found = self._terms[places] == terms
-        return [self._postings(p) if f else _NOWHERE for p, f in zip(places.tolist(), found.tolist(), strict=True)]
+        starts, stops = self._starts[places].tolist(), self._starts[places + 1].tolist()
+        firsts, lasts = self._repeats[places].tolist(), self._repeats[places + 1].tolist()
+        bounds = zip(found.tolist(), starts, stops, firsts, lasts, strict=True)
+        return [self._read(*places) if there else _NOWHERE for there, *places in bounds]
 
-    def _postings(self, place: int) -> Postings:
-        start, stop = self._starts[place : place + 2].tolist()
-        first, last = self._repeats[place : place + 2].tolist()
+    def _read(self, start: int, stop: int, first: int, last: int) -> Postings:
         owners = self._owners.read(start, stop)
+        if first == last:
+            return Postings(owners, _NOWHERE.repeated, _NOWHERE.frequencies)
         once = stop - start - (last - first)
         return Postings(owners[:once], owners[once:], self._frequencies.read(first, last))
 
@@ -213,6 +225,8 @@ class Segment:
         self._ids, self._id_positions = file["ids"], file["ids.positions"]
         self._words, self._word_starts, self._word_terms = file["words"], file["words.starts"], file["words.terms"]
         self.articles = file["articles"].all()
+        # Where each article starts, and where the last one ends.
+        self.article_starts = np.flatnonzero(np.diff(self.articles.astype(np.int64), prepend=-1, append=-1))
         self.text = [Field(file, f"text{i}") for i in range(n_components)]
         self.titles = [Field(file, f"title{i}") for i in range(n_components)]
         self._frame = lru_cache(maxsize=32)(self._read_frame)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kofid.blocks import Array
 from kofid.retrieval.question import QueryTerm
 from kofid.retrieval.ranking import Ranking
-from kofid.retrieval.segment import Field, Postings, Segment, hash_term
+from kofid.retrieval.segment import Field, Postings, Segment, hash_term, spans
 
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -119,9 +119,11 @@ class SparseIndex:
         """
         segment, live = self.segments[number], self._live[number]
         scores = np.zeros(len(segment), np.float32)
-        titles = self._title_scores(number, asked) if self.ranking.title_weight else None
-        if titles is not None:
-            scores += titles[segment.articles]
+        if self.ranking.title_weight:
+            titles = self._title_scores(number, asked)
+            some = np.flatnonzero(titles > 0)
+            starts, stops = segment.article_starts[some], segment.article_starts[some + 1]
+            scores[spans(starts, stops - starts)] = np.repeat(titles[some], stops - starts)
         if live is not None:
             scores[~live] = -np.inf
         long: list[tuple[float, int, Postings]] = []
@@ -175,8 +177,8 @@ class SparseIndex:
             lengths = field.lengths[repeated]
             np.add.at(scores, repeated, worth * self.ranking.ranker.saturation(frequencies, lengths, field.average))
 
-    def _title_scores(self, number: int, asked: Sequence[_Asked]) -> Scores | None:
-        """Return what each article's title gives, shape (n_articles,); None when no title says any of it."""
+    def _title_scores(self, number: int, asked: Sequence[_Asked]) -> Scores:
+        """Return what each article's title gives, shape (n_articles,)."""
         n = len(self._title_sizes[number])
         scores, said = np.zeros(n, np.float32), np.zeros(n, np.float32)
         for fields, a in zip(self._titles, asked, strict=True):
@@ -186,9 +188,7 @@ class SparseIndex:
             for _, postings in found:
                 said[postings.once] += 1
                 said[postings.repeated] += postings.frequencies
-        some = np.flatnonzero(scores)
-        if not len(some):
-            return None
+        some = np.flatnonzero(said > 0)
         scores[some] *= self.ranking.title_weight * (said[some] / self._title_sizes[number][some]) ** 2
         return scores
 
@@ -236,7 +236,6 @@ class SparseIndex:
         article = int(self.segments[number].articles[local])
         shares = []
         asked = [self._look_up(c, terms) for c in range(len(self.weights))]
-        titles = self._title_scores(number, asked) if self.ranking.title_weight else None
         for c, a in enumerate(asked):
             found = self._titles[c][number].field.postings(a.hashes)
             for i, (term, weight) in enumerate(zip(a.terms, a.weights, strict=True)):
@@ -249,7 +248,7 @@ class SparseIndex:
                     if scores[owner]:
                         shares.append(Share(term, c, name, float(scores[owner])))
         raw = sum(share.score for share in shares if share.field == "title")
-        factor = float(titles[article]) / raw if titles is not None and raw else 0.0
+        factor = float(self._title_scores(number, asked)[article]) / raw if raw and self.ranking.title_weight else 0.0
         shares = [s if s.field == "text" else s._replace(score=s.score * factor) for s in shares]
         return sorted((s for s in shares if s.score), key=lambda s: -s.score)
 
