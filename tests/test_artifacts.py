@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from kofid import __version__
-from kofid.artifacts import FORMAT, artifact_kind, is_artifact, open_artifact, write_artifact
+from kofid.artifacts import FORMAT, JOURNAL, artifact_kind, is_artifact, link_file, open_artifact, write_artifact
+from kofid.blocks import TOC
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, ResourceError
 from kofid.retrieval.index import Index
 from kofid.retrieval.indexing import build_index
@@ -139,6 +140,95 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     build(Path("kb"), "new")
     assert content(tmp_path / "kb") == "new"
+
+
+# --- linked files, unfinished directories --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("can_link", [True, False], ids=["links", "copies"])
+def test_linked_files_keep_their_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool):
+    path = tmp_path / "kb"
+    build(path, "old")
+    entry = json.loads((path / "gen-1" / "manifest.json").read_text())["files"]["b.txt"]
+    inode = (path / "gen-1" / "b.txt").stat().st_ino
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not can_link:
+        monkeypatch.setattr(os, "link", refuse)
+    with write_artifact(path, "index", {}) as directory:
+        link_file(path / "gen-1" / "b.txt", directory / "b.txt")
+        (directory / "new.txt").write_text("new")
+    files = json.loads((path / "gen-2" / "manifest.json").read_text())["files"]
+    assert files["b.txt"] == entry and set(files) == {"b.txt", "new.txt"}
+    assert (path / "gen-2" / "b.txt").read_text() == "old"
+    assert ((path / "gen-2" / "b.txt").stat().st_ino == inode) == can_link
+
+
+def test_damage_of_a_linked_file_is_not_given_a_new_checksum(tmp_path: Path):
+    path = tmp_path / "kb"
+    build(path, "old")
+    (path / "gen-1" / "b.txt").write_text("odd")
+    with write_artifact(path, "index", {}) as directory:
+        link_file(path / "gen-1" / "b.txt", directory / "b.txt")
+    with pytest.raises(CorruptArtifactError, match=r"b\.txt"):
+        open_artifact(path, "index")
+
+
+def unfinished(path: Path, text: str, *, resume: bool = False) -> None:
+    with pytest.raises(KeyboardInterrupt), write_artifact(path, "index", {}, resume=resume) as directory:
+        (directory / JOURNAL).write_text("{}")
+        (directory / "b.txt").write_text(text)
+        raise KeyboardInterrupt
+
+
+def test_unfinished_directory_with_a_journal_waits_to_be_resumed(tmp_path: Path):
+    path = tmp_path / "kb"
+    build(path, "old")
+    unfinished(path, "half")
+    assert content(path) == "old"
+    with write_artifact(path, "index", {}, resume=True) as directory:
+        assert (directory / "b.txt").read_text() == "half"
+        (directory / "b.txt").write_text("new")
+        (directory / "sub").mkdir()
+        (directory / "sub" / "a.txt").write_text("new")
+    assert content(path) == "new" and names(path) == [".lock", "CURRENT", "gen-2"]
+    assert not (path / "gen-2" / JOURNAL).exists()
+
+
+def test_unfinished_first_directory_is_no_artifact(tmp_path: Path):
+    path = tmp_path / "kb"
+    unfinished(path, "half")
+    assert not is_artifact(path)
+    with pytest.raises(InputError):
+        open_artifact(path, "index")
+    build(path, "new")  # without resume: begins anew
+    assert content(path) == "new" and len(names(path)) == 3
+
+
+def test_unfinished_directory_without_a_journal_is_not_resumed(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt), write_artifact(tmp_path / "kb", "index", {}) as directory:
+        (directory / "b.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+    with write_artifact(tmp_path / "kb", "index", {}, resume=True) as directory:
+        assert list(directory.iterdir()) == []
+        (directory / "b.txt").write_text("new")
+
+
+def test_files_that_are_checked_as_they_are_read_are_hashed_only_on_demand(tmp_path: Path):
+    path = tmp_path / "kb"
+    with write_artifact(path, "index", {}) as directory:
+        (directory / "data.seg").write_text("data")
+        (directory / f"data.seg{TOC}").write_text("{}")
+    flip(path / "gen-1" / "data.seg")
+    open_artifact(path, "index")
+    with pytest.raises(CorruptArtifactError, match=r"data\.seg"):
+        open_artifact(path, "index", thorough=True)
+    flip(path / "gen-1" / f"data.seg{TOC}")
+    with pytest.raises(CorruptArtifactError, match=r"data\.seg\.toc"):
+        open_artifact(path, "index")
 
 
 # --- two writers ---------------------------------------------------------------------------------------------
@@ -300,8 +390,10 @@ def delete(path: Path) -> None:
 @pytest.mark.parametrize("damage", [flip, cut, empty, zero, delete])
 def test_damage_of_any_file_is_found_and_named(tmp_path: Path, small_index: Path, damage: Callable[[Path], None]):
     files = [p.relative_to(small_index) for p in small_index.rglob("*") if p.is_file() and p.name != ".lock"]
-    assert len(files) >= 8
+    assert len(files) >= 7
     for number, file in enumerate(files):
+        if damage is not delete and not (small_index / file).stat().st_size:
+            continue  # an empty file has nothing to damage
         path = tmp_path / str(number)
         shutil.copytree(small_index, path)
         damage(path / file)
@@ -313,8 +405,8 @@ def test_damage_of_any_file_is_found_and_named(tmp_path: Path, small_index: Path
 def test_sizes_are_checked_even_without_hashes(tmp_path: Path, small_index: Path):
     path = tmp_path / "kb"
     shutil.copytree(small_index, path)
-    cut(path / "gen-1" / "passages.jsonl")
-    with pytest.raises(CorruptArtifactError, match=r"passages\.jsonl"):
+    cut(path / "gen-1" / "0000.seg")
+    with pytest.raises(CorruptArtifactError, match=r"0000\.seg"):
         Index.open(path, check_hashes=False)
 
 

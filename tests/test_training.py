@@ -565,10 +565,12 @@ def test_an_index_of_a_broken_encoder_is_not_written(tmp_path: Path) -> None:
     with torch.no_grad():
         encoder.model.embeddings.word_embeddings.weight.fill_(math.nan)
     build_index(tmp_path / "kb", PASSAGES)
-    before = {p: p.read_bytes() for p in (tmp_path / "kb").rglob("*") if p.is_file()}
+    current = tmp_path / "kb" / "gen-1"
+    before = {p: p.read_bytes() for p in current.rglob("*") if p.is_file()}
     with pytest.raises(InputError, match="NaN"):
         build_index(tmp_path / "kb", PASSAGES[:3], encoding=Encoding(encoder, "broken", "0"))
-    assert {p: p.read_bytes() for p in (tmp_path / "kb").rglob("*") if p.is_file()} == before
+    assert {p: p.read_bytes() for p in current.rglob("*") if p.is_file()} == before
+    assert len(Index.open(tmp_path / "kb")) == len(PASSAGES)
 
 
 def test_missing_faiss_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

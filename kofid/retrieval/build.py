@@ -27,6 +27,8 @@ _SLACK = 4_096
 _BATCH = 8_192
 # Below this many different words the start of worker processes costs more than it gives.
 _WORTH_A_POOL = 60_000
+# When more words than this are remembered all are forgotten: half a kilobyte each.
+_MAX_WORDS = 8_000_000
 
 
 class Finished(NamedTuple):
@@ -251,7 +253,7 @@ def write_segments(directory: Path, passages: Iterable[Passage], analyzer: Analy
                 if segment is not None:
                     segment.end()
                     waiting.append(segment)
-                if analyzer.context == "sentence":
+                if analyzer.context == "sentence" or len(lexicon.numbers) > _MAX_WORDS:
                     lexicon = Lexicon(analyzer, pool)
                 while len(waiting) > 1:
                     yield waiting.popleft().write()

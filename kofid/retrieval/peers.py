@@ -42,8 +42,9 @@ class Peer:
     def search(self, question: str, k: int) -> list[Hit]:
         """Return the best ``k`` passages with a positive score, equal ones in corpus order."""
         scores = self.score(self._terms(question))
-        best = np.argsort(-scores, kind="stable")[:k]
-        found = [int(i) for i in best if scores[i] > 0]
+        threshold = np.partition(scores, -k)[-k] if k < len(scores) else 0
+        among = np.flatnonzero((scores >= threshold) & (scores > 0))
+        found = among[np.argsort(-scores[among], kind="stable")[:k]].tolist()
         return [Hit(self._index.passages[self._positions[i]], float(scores[i]), self._engine) for i in found]
 
 

@@ -3,7 +3,7 @@
 Sixteen bits number a segment's passages, so a posting takes two bytes, three where a term is repeated. Its arrays; a
 field is one component of the analyzer over the texts (``text0``, ``text1``, ...) or over the titles (``title0``, ...)::
 
-    passages, passages.starts          JSON lines, 64 to a zstd frame; where each frame starts
+    passages, passages.starts          JSON lines, 16 to a zstd frame; where each frame starts
     ids, ids.positions                 hashes of the passage ids, sorted, and whose they are
     articles                           number of the article that each passage was cut from
     FIELD.lengths                      number of terms of each passage (text) or article (title)
@@ -31,7 +31,7 @@ from kofid.formats.split import article_id
 from kofid.types import Passage
 
 MAX_PASSAGES = 65_536
-_FRAME = 64
+_FRAME = 16
 _MAX_FREQUENCY = 255
 
 
