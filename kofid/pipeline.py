@@ -226,6 +226,7 @@ def demo_index(cache: Path | None = None) -> Index:
     notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
     path = (cache or user_cache_path("kofid")) / "demo"
     try:
+        open_artifact(path, "index", thorough=True)  # a damaged cache is made again, not reported later
         index = Index.open(path)
         if index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"]:
             return index

@@ -19,7 +19,7 @@ HELP = say(
 )
 EXAMPLE = """kofid analyze "李舜臣은 T5모델은 몰랐다"
 kofid analyze --analyzer kiwi+compound+bigram "한국어질의응답을 공부하다"
-kofid analyze -i kb "임진왜란은 언제 일어났나?" """
+kofid analyze -i kb "임진왜란은 언제 일어났나?" --json"""
 
 
 def run(

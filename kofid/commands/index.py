@@ -28,9 +28,9 @@ HELP = say(
     "an index without building it anew with --add and --delete.",
 )
 EXAMPLE = """kofid index resources/demo/passages.jsonl -o kb
-kofid index more.jsonl -o kb --add
-kofid index -o kb --delete 임진왜란
-kofid index articles.jsonl -o kb --analyzer kiwi+compound*0.5+bigram --user-dict words.tsv"""
+kofid index -o kb --delete demo-a-010
+kofid index resources/demo/passages.jsonl -o kb --add
+kofid index resources/demo/passages.jsonl -o kb2 --analyzer kiwi+compound*0.5+bigram --user-dict resources/demo/words.tsv"""
 
 
 def run(

@@ -97,11 +97,6 @@ class Analyzer:
         """The components' weights."""
         return [component.weight for component in self.components]
 
-    @property
-    def bigram_component(self) -> int | None:
-        """The number of the component of character bigrams, if there is one."""
-        return next((c for c, component in enumerate(self.components) if component.name == "bigram"), None)
-
     def weighted(self, weights: Sequence[float]) -> Analyzer:
         """Return this analyzer with other weights of its components."""
         pairs = zip(self.components, weights, strict=True)

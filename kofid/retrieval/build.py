@@ -19,7 +19,7 @@ import xxhash
 from kofid import morphology
 from kofid.blocks import Array, ArrayWriter
 from kofid.retrieval.analyze import Analyzer
-from kofid.retrieval.segment import MAX_PASSAGES, PassageWriter, hash_term, spans, write_field, write_words
+from kofid.retrieval.segment import MAX_PASSAGES, PassageWriter, Segment, hash_term, spans, write_field, write_words
 from kofid.types import Passage
 
 # A segment is closed at the first article that begins within this many passages of the limit.
@@ -170,9 +170,10 @@ class PassageDigest:
 class OpenSegment:
     """A segment under way: its passages are on disk, its units noted, its postings still to be sorted."""
 
-    def __init__(self, path: Path, lexicon: Lexicon) -> None:
+    def __init__(self, path: Path, lexicon: Lexicon, earlier: Sequence[Segment]) -> None:
         self.path = path
         self._lexicon = lexicon
+        self._earlier = earlier
         self._first_unit = len(lexicon.numbers)
         self._last_unit = self._first_unit
         self._file = ArrayWriter(path)
@@ -223,10 +224,20 @@ class OpenSegment:
                 terms = numbers_of_terms.astype(np.uint32)[spans(starts[places], per_unit)]
                 owners_of_terms = np.repeat(owners, per_unit)
                 write_field(self._file, f"{name}{c}", owners_of_terms, terms, vocabulary, len(counts))
-        words, texts = self._lexicon.texts(self._first_unit, self._last_unit)
-        write_words(self._file, words if texts else [], texts)
+        self._write_words()
         self._file.close()
         return Finished(self.path, len(self), self._digest.hexdigest())
+
+    def _write_words(self) -> None:
+        """Write the analyses of the words that no earlier segment has."""
+        words, texts = self._lexicon.texts(self._first_unit, self._last_unit)
+        if not texts:  # whole sentences are not kept
+            words = []
+        hashes = np.array([hash_term(word) for word in words], np.uint64)
+        new = np.ones(len(words), bool)
+        for segment in self._earlier:
+            new &= ~segment.has_words(hashes)
+        write_words(self._file, hashes[new], [texts[i] for i in np.flatnonzero(new)])
 
 
 @contextmanager
@@ -238,8 +249,10 @@ def _pool(analyzer: Analyzer) -> Iterator[Pool]:
         pool.close()
 
 
-def write_segments(directory: Path, passages: Iterable[Passage], analyzer: Analyzer, first: int) -> Generator[Finished]:
-    """Write ``passages`` as segments ``first``, ``first + 1``, ...; yield each one as it is finished.
+def write_segments(
+    directory: Path, passages: Iterable[Passage], analyzer: Analyzer, earlier: Sequence[Segment]
+) -> Generator[Finished]:
+    """Write ``passages`` as segments, numbered after ``earlier`` ones; yield each one as it is finished.
 
     While one segment's words are being analysed the next one is read.
     """
@@ -247,7 +260,7 @@ def write_segments(directory: Path, passages: Iterable[Passage], analyzer: Analy
         lexicon = Lexicon(analyzer, pool)
         waiting: deque[OpenSegment] = deque()
         segment: OpenSegment | None = None
-        number = first
+        number = len(earlier)
         for passage in passages:
             if segment is None or segment.is_full(passage):
                 if segment is not None:
@@ -257,7 +270,7 @@ def write_segments(directory: Path, passages: Iterable[Passage], analyzer: Analy
                     lexicon = Lexicon(analyzer, pool)
                 while len(waiting) > 1:
                     yield waiting.popleft().write()
-                segment = OpenSegment(directory / f"{number:04}.seg", lexicon)
+                segment = OpenSegment(directory / f"{number:04}.seg", lexicon, earlier)
                 number += 1
             segment.add(passage)
         if segment is not None:

@@ -100,7 +100,7 @@ class Index:
 
     def query(self, question: str) -> list[QueryTerm]:
         """Return the weighted query terms of a question."""
-        return weigh(self.analyze(question), self.weights, self.analyzer.bigram_component, self.ranking)
+        return weigh(self.analyze(question), self.analyzer, self.weights, self.ranking)
 
     def terms(self, text: str) -> set[tuple[int, str]]:
         """Return the different terms of a text, each with its component."""

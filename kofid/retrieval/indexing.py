@@ -78,7 +78,8 @@ def build_index(
         journal = _Journal(directory, settings)
         stream = iter(progress(passages, say("패시지 분석", "analysing passages"), None))
         journal.skip(stream)
-        with closing(write_segments(directory, stream, analyzer, journal.n_segments)) as segments:
+        earlier = open_segments(directory, len(analyzer.components))
+        with closing(write_segments(directory, stream, analyzer, earlier)) as segments:
             for finished in segments:
                 journal.add(finished)
         write_deleted(directory, [np.empty(0, np.uint16)] * journal.n_segments)
@@ -225,7 +226,7 @@ def update_index(
         n_written = 0
         if first is not None:
             small = (s[i] for d, s in zip(deleted[n:], segments[n:], strict=True) for i in range(len(s)) if i not in d)
-            with closing(write_segments(directory, chain([first], stream, small), analyzer, n)) as finished:
+            with closing(write_segments(directory, chain([first], stream, small), analyzer, segments[:n])) as finished:
                 n_written = sum(1 for _ in finished)
         positions = [np.array(sorted(p), np.uint16) for p in deleted[:n]]
         write_deleted(directory, positions + [np.empty(0, np.uint16)] * n_written)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kofid.retrieval.analyze import Analysis
+from kofid.retrieval.analyze import Analysis, Analyzer
 from kofid.retrieval.ranking import Ranking
 
 # Words that ask. Passages that answer do not say them: 임진왜란은 언제 일어났나 is answered by 1592년에 일어났다.
@@ -28,20 +28,22 @@ class QueryTerm(NamedTuple):
 
 
 def weigh(
-    words: Sequence[tuple[str, Analysis]], weights: Sequence[float], bigram: int | None, ranking: Ranking
+    words: Sequence[tuple[str, Analysis]], analyzer: Analyzer, weights: Sequence[float], ranking: Ranking
 ) -> list[QueryTerm]:
     """Return the query terms of analysed words, weighted by component (``weights``) and by what they are.
 
-    Terms of a word that asks count ``ranking.asking_weight``, unless all words do. Bigrams that stand in no morpheme
-    of their word, so in its particle or ending, count ``ranking.ending_weight``. A term asked twice counts twice.
+    Terms of a word that asks count ``ranking.asking_weight``, unless all words do. Bigrams that stand in no content
+    morpheme of their word, so in its particle or ending, count ``ranking.ending_weight``. A term asked twice counts twice.
     """
     all_ask = all(asks(word) for word, _ in words)
+    names = [component.name for component in analyzer.components]
+    content = [c for c, name in enumerate(names) if name in ("kiwi", "compound")]
     found = []
     for word, analysis in words:
         factor = ranking.asking_weight if asks(word) and not all_ask else 1.0
-        stems = [term for c, part in enumerate(analysis) if c != bigram for term in part]
+        stems = [term for c in content for term in analysis[c]]
         for c, part in enumerate(analysis):
             for term in part:
-                ending = c == bigram and stems and not any(term in stem for stem in stems)
+                ending = names[c] == "bigram" and stems and not any(term in stem for stem in stems)
                 found.append(QueryTerm(term, c, weights[c] * factor * (ranking.ending_weight if ending else 1), word))
     return found

@@ -145,9 +145,8 @@ def _starts(numbers: Array, n: int) -> npt.NDArray[np.uint32]:
     return np.concatenate(([0], np.cumsum(np.bincount(numbers, minlength=n)))).astype(np.uint32)
 
 
-def write_words(file: ArrayWriter, words: Sequence[str], analyses: Sequence[bytes]) -> None:
-    """Write the analyses of words, to be found again by the words."""
-    hashes = np.array([hash_term(word) for word in words], np.uint64)
+def write_words(file: ArrayWriter, hashes: npt.NDArray[np.uint64], analyses: Sequence[bytes]) -> None:
+    """Write the analyses of words, to be found again by the words' hashes."""
     order = np.argsort(hashes)
     kept = [analyses[i] for i in order]
     file.add("words", hashes[order])
