@@ -27,12 +27,18 @@ Weights = Annotated[
     typer.Option(
         metavar="NAME=W,...",
         help=say(
-            "분석기 성분(kiwi, bigram ...), title, asking(묻는 말), ending(조사·어미의 바이그램), article(같은 문서의 벌점)의 무게",
-            "Weights of analyzer components (kiwi, bigram ...), title, asking words, ending bigrams, article penalty",
+            "분석기 성분(kiwi, bigram ...), title, asking(묻는 말), ending(조사·어미의 바이그램), sentence(한 문장에 모인 말), article(같은 문서의 벌점)의 무게",
+            "Weights of analyzer components (kiwi, bigram ...), title, asking words, ending bigrams, terms in one sentence, article penalty",
         ),
     ),
 ]
-_PARTS = {"title": "title_weight", "asking": "asking_weight", "ending": "ending_weight", "article": "article_penalty"}
+_PARTS = {
+    "title": "title_weight",
+    "asking": "asking_weight",
+    "ending": "ending_weight",
+    "sentence": "sentence_weight",
+    "article": "article_penalty",
+}
 
 
 def ranking_changes(

@@ -43,7 +43,7 @@ Split = Callable[[str, Sequence[Morpheme]], list[str]]
 
 def words_of(text: str) -> list[str]:
     """Return the words of ``text``: runs of letters and digits, lower case, cut at 40 characters."""
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).lower())
     if any(len(word) > _MAX_WORD for word in words):
         words = [word[i : i + _MAX_WORD] for word in words for i in range(0, len(word), _MAX_WORD)]
     return words

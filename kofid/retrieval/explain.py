@@ -13,11 +13,15 @@ from kofid.retrieval.sparse import Share
 from kofid.types import Hit
 
 
+_TOGETHER = {"sentence": say("한 문장에 모임", "in one sentence"), "article": say("같은 문서", "same article")}
+
+
 @dataclass(frozen=True)
 class Explanation:
     """A question's terms with the number of passages that hold each, the words dropped and why, and each hit's shares.
 
-    A hit's shares sum to its score, but for the penalty for further passages of an article, which is the last of them.
+    A hit's shares sum to its score. The fields of those that are no single term's are ``sentence``, for terms that
+    stand together, and ``article``, the penalty for further passages of an article.
     """
 
     terms: list[tuple[QueryTerm, int]]
@@ -27,6 +31,8 @@ class Explanation:
 
     def name(self, share: Share) -> str:
         """Return how a share is shown: its term, and where it was found if not as a morpheme in the text."""
+        if share.field in _TOGETHER:
+            return _TOGETHER[share.field]
         marks = [self.components[share.component]] * (share.component > 0) + ["title"] * (share.field == "title")
         return f"{share.term} ({', '.join(marks)})" if marks else share.term
 
@@ -78,5 +84,5 @@ def _shares(index: Index, terms: Sequence[QueryTerm], hit: Hit) -> list[Share]:
     shares = index.sparse.explain(terms, position) if position is not None else []
     penalty = hit.score - sum(share.score for share in shares)
     if penalty < -1e-3:
-        shares.append(Share(say("같은 문서", "same article"), 0, "penalty", penalty))
+        shares.append(Share("", 0, "article", penalty))
     return shares

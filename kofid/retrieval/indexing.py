@@ -103,7 +103,9 @@ def _complete(directory: Path, settings: dict[str, Any], encoding: Encoding | No
     """Count what is there, refuse an index of nothing, and add vectors."""
     segments = open_segments(directory, len(settings["analyzer"]["components"]))
     passages = Passages(segments, read_deleted(directory))
-    if not any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles]):
+    has_terms = any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles])
+    if not has_terms or not len(passages):
+        (directory / JOURNAL).unlink(missing_ok=True)  # there is nothing to go on with
         raise InputError(say("색인할 낱말이 하나도 없습니다", "there is not one term to index"))
     settings["n_passages"] = len(passages)
     settings["n_segments"] = len(segments)
@@ -216,7 +218,10 @@ def update_index(
         deleted = [set(positions.tolist()) for positions in read_deleted(old.directory)]
         passages = Passages(segments, read_deleted(old.directory))
         for passage_id in delete:
-            if not _delete(list(passages.of_article(passage_id)), passages, deleted):
+            position = passages.find(passage_id)
+            found = list(passages.of_article(passage_id)) if position is None else [position]
+            _delete(found, passages, deleted)
+            if not found:
                 raise InputError(say(f"id '{passage_id}'가 색인에 없습니다", f"id '{passage_id}' is not in the index"))
         stream = _replacing(progress(add, say("패시지 분석", "analysing passages"), None), passages, deleted)
         first = next(stream, None)
@@ -250,7 +255,8 @@ def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int
     """Pass on the new passages and delete what they replace; the rest of an article that they extend goes with them."""
     for article, group in groupby(new, lambda passage: article_id(passage.id)):
         fresh = list(group)
-        old = list(passages.of_article(article))
+        places = ((position, passages.place(position)) for position in passages.of_article(article))
+        old = [position for position, (segment, local) in places if local not in deleted[segment]]
         if fresh[0].id != f"{article}#0":
             ids = {passage.id for passage in fresh}
             yield from (passages[p] for p in old if passages[p].id not in ids)
@@ -258,12 +264,11 @@ def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int
         _delete(old, passages, deleted)
 
 
-def _delete(positions: Sequence[int], passages: Passages, deleted: list[set[int]]) -> bool:
-    """Note positions as deleted; tell whether there were any."""
+def _delete(positions: Sequence[int], passages: Passages, deleted: list[set[int]]) -> None:
+    """Note positions as deleted."""
     for position in positions:
         segment, local = passages.place(position)
         deleted[segment].add(local)
-    return bool(positions)
 
 
 # --- files ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -49,20 +48,12 @@ class Passages:
 
     def find(self, passage_id: str) -> int | None:
         """Return the position of a passage, None when there is no such id."""
-        return next(filter(self.is_live, self._ever(passage_id)), None)
-
-    def _ever(self, passage_id: str) -> Iterator[int]:
-        """Yield the positions that a passage has, or had before it was deleted."""
-        for start, segment in zip(self._starts, self._segments, strict=False):
-            local = segment.find(passage_id)
-            if local is not None:
-                yield start + local
+        found = (
+            (start, segment.find(passage_id)) for start, segment in zip(self._starts, self._segments, strict=False)
+        )
+        return next((start + n for start, n in found if n is not None and self.is_live(start + n)), None)
 
     def of_article(self, article: str) -> Iterator[int]:
         """Yield the positions of the passages cut from an article (``ARTICLE#0``, ``ARTICLE#1``, ...), or of it itself."""
-        yield from filter(self.is_live, self._ever(article))
-        for number in count():
-            found = list(self._ever(f"{article}#{number}"))
-            yield from filter(self.is_live, found)
-            if not found:
-                return
+        for start, segment in zip(self._starts, self._segments, strict=False):
+            yield from (start + n for n in segment.of_article(article) if self.is_live(start + n))

@@ -82,14 +82,16 @@ class Ranking:
     A passage scores, summed over the analyzer's components with their weights, its text and ``title_weight`` times
     its title; the title counts by the square of the share of it that the question says, so that 무정 (소설) is not
     found for every 소설. ``asking_weight`` is for the terms of words that ask (누구, 언제), ``ending_weight`` for
-    bigrams of particles and endings. Among hits, the n-th further passage of an article loses n times
+    bigrams of particles and endings. ``sentence_weight`` adds that share of what the question's terms weigh that stand
+    together in one sentence of the passage or in its title. Among hits, the n-th further passage of an article loses n times
     ``article_penalty`` of the best score, so that one long article does not fill the list.
     """
 
     ranker: Ranker = Ranker()
     title_weight: float = 1.0
     asking_weight: float = 0.0
-    ending_weight: float = 0.3
+    ending_weight: float = 0.6
+    sentence_weight: float = 0.2
     article_penalty: float = 0.02
 
     def settings(self) -> dict[str, Any]:
@@ -106,7 +108,7 @@ class Ranking:
         return cls(ranker, **{name: settings[name] for name in _RANKING_WEIGHTS if name in settings})
 
 
-_RANKING_WEIGHTS = ("title_weight", "asking_weight", "ending_weight", "article_penalty")
+_RANKING_WEIGHTS = ("title_weight", "asking_weight", "ending_weight", "sentence_weight", "article_penalty")
 
 # BM25 alone, as other engines have it: the text, and nothing else.
-PLAIN = Ranking(title_weight=0.0, asking_weight=1.0, ending_weight=1.0, article_penalty=0.0)
+PLAIN = Ranking(title_weight=0.0, asking_weight=1.0, ending_weight=1.0, sentence_weight=0.0, article_penalty=0.0)

@@ -6,6 +6,7 @@ field is one component of the analyzer over the texts (``text0``, ``text1``, ...
     passages, passages.starts          JSON lines, 16 to a zstd frame; where each frame starts
     ids, ids.positions                 hashes of the passage ids, sorted, and whose they are
     articles                           number of the article that each passage was cut from
+    article.ids, article.numbers       hashes of the articles' ids, sorted, and whose they are
     FIELD.lengths                      number of terms of each passage (text) or article (title)
     FIELD.terms, FIELD.starts          hashes of the terms, sorted; where each one's postings start
     FIELD.owners                       the postings: passages (text) or articles (title), those that hold the term
@@ -17,7 +18,7 @@ field is one component of the analyzer over the texts (``text0``, ``text1``, ...
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -76,15 +77,11 @@ class PassageWriter:
         self._starts = [0]
         self._hashes: list[int] = []
         self._articles: list[int] = []
+        self._article_hashes: list[int] = []
         self._article = ""
 
     def __len__(self) -> int:
         return len(self._hashes)
-
-    @property
-    def n_articles(self) -> int:
-        """The number of articles so far."""
-        return self._articles[-1] + 1 if self._articles else 0
 
     def is_of_last_article(self, passage: Passage) -> bool:
         """Tell whether ``passage`` was cut from the same article as the one before it."""
@@ -92,9 +89,10 @@ class PassageWriter:
 
     def add(self, passage: Passage) -> None:
         """Take one passage."""
-        number = self.n_articles - 1 if self.is_of_last_article(passage) else self.n_articles
-        self._article = article_id(passage.id)
-        self._articles.append(number)
+        if not self.is_of_last_article(passage):
+            self._article = article_id(passage.id)
+            self._article_hashes.append(hash_term(self._article))
+        self._articles.append(len(self._article_hashes) - 1)
         self._hashes.append(hash_term(passage.id))
         self._lines.append(json.dumps([passage.id, passage.title, passage.text], ensure_ascii=False).encode())
         if len(self._lines) == _FRAME:
@@ -109,12 +107,15 @@ class PassageWriter:
         """Write what is left."""
         if self._lines:
             self._flush()
-        hashes = np.array(self._hashes, np.uint64)
-        order = np.argsort(hashes, kind="stable")
         self._file.add("passages.starts", np.array(self._starts, np.uint64))
-        self._file.add("ids", hashes[order])
-        self._file.add("ids.positions", order.astype(np.uint16))
         self._file.add("articles", np.array(self._articles, np.uint16))
+        for name, places, hashes in (
+            ("ids", "ids.positions", self._hashes),
+            ("article.ids", "article.numbers", self._article_hashes),
+        ):
+            order = np.argsort(np.array(hashes, np.uint64), kind="stable")
+            self._file.add(name, np.array(hashes, np.uint64)[order])
+            self._file.add(places, order.astype(np.uint16))
 
 
 def write_field(
@@ -215,6 +216,14 @@ def find(hashes: CheckedArray, wanted: int) -> int | None:
     return None
 
 
+def _all_of(hashes: CheckedArray, numbers: CheckedArray, wanted: int) -> Iterator[int]:
+    """Yield the ``numbers`` of all places where ``hashes`` has ``wanted``."""
+    place = find(hashes, wanted)
+    while place is not None and place < len(hashes) and hashes.read(place, place + 1)[0] == wanted:
+        yield int(numbers.read(place, place + 1)[0])
+        place += 1
+
+
 class Segment:
     """An opened segment."""
 
@@ -222,6 +231,7 @@ class Segment:
         self._file = file = ArrayFile(path)
         self._frames, self._starts = file["passages"], file["passages.starts"]
         self._ids, self._id_positions = file["ids"], file["ids.positions"]
+        self._article_ids, self._article_numbers = file["article.ids"], file["article.numbers"]
         self._words, self._word_starts, self._word_terms = file["words"], file["words.starts"], file["words.terms"]
         self.articles = file["articles"].all()
         # Where each article starts, and where the last one ends.
@@ -244,14 +254,15 @@ class Segment:
 
     def find(self, passage_id: str) -> int | None:
         """Return the position of a passage, None when it is not here."""
-        wanted = hash_term(passage_id)
-        place = find(self._ids, wanted)
-        while place is not None and place < len(self) and self._ids.read(place, place + 1)[0] == wanted:
-            position = int(self._id_positions.read(place, place + 1)[0])
-            if self[position].id == passage_id:
-                return position
-            place += 1
-        return None
+        same_hash = _all_of(self._ids, self._id_positions, hash_term(passage_id))
+        return next((position for position in same_hash if self[position].id == passage_id), None)
+
+    def of_article(self, article: str) -> Iterator[int]:
+        """Yield the positions of the passages cut from an article, or of the passage that is the article."""
+        for number in _all_of(self._article_ids, self._article_numbers, hash_term(article)):
+            start, stop = self.article_starts[number : number + 2].tolist()
+            if article_id(self[start].id) == article:
+                yield from range(start, stop)
 
     def has_words(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Tell which words (by their hashes) this segment saw first, shape (n_words,)."""

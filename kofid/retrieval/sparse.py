@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ Mask = npt.NDArray[np.bool_]
 # Hits are chosen among the best 4 k passages (at least 50), so that one of an article already there can give way.
 _POOL = 4
 _POOL_AT_LEAST = 50
+_SENTENCE_END = re.compile(r"(?<=[.?!다])\s+|\n")
 # Postings longer than this are worth avoiding.
 _LONG = 2_000
 
@@ -93,8 +95,10 @@ class SparseIndex:
 
     @cached_property
     def _title_sizes(self) -> list[Scores]:
-        """How many terms each article's title has, over all components."""
-        return [sum(f.lengths for f in by_component) for by_component in zip(*self._titles, strict=True)]
+        """How many terms each article's title has, over the components that count."""
+        counted = [fields for fields, weight in zip(self._titles, self.weights, strict=True) if weight]
+        sizes: list[Scores] = [sum(f.lengths for f in by_component) for by_component in zip(*counted, strict=True)]
+        return sizes
 
     def _prepare(self, fields: Sequence[Field], live: Sequence[Mask | None]) -> list[_Field]:
         lengths = [f.lengths.astype(np.float32) for f in fields]
@@ -150,7 +154,7 @@ class SparseIndex:
     def _look_up(self, component: int, terms: Sequence[QueryTerm]) -> _Asked:
         wanted: dict[str, float] = {}
         for term in terms:
-            if term.component == component:
+            if term.component == component and term.weight:
                 wanted[term.text] = wanted.get(term.text, 0.0) + term.weight
         hashes = np.array([hash_term(term, component) for term in wanted], np.uint64)
         postings = [segment.text[component].postings(hashes) for segment in self.segments]
@@ -196,11 +200,12 @@ class SparseIndex:
 
     def search(self, terms: Sequence[QueryTerm], k: int) -> list[tuple[int, float]]:
         """Return (position, score) of the best ``k`` passages with a positive score, equal ones in corpus order."""
-        pool = self._best(terms, max(_POOL * k, _POOL_AT_LEAST) if self.ranking.article_penalty else k)
-        return self._spread(pool)[:k]
-
-    def _best(self, terms: Sequence[QueryTerm], n: int) -> list[tuple[int, float]]:
         asked = [self._look_up(c, terms) for c in range(len(self.weights))]
+        chosen_among = self.ranking.article_penalty or self.ranking.sentence_weight
+        pool = self._best(asked, max(_POOL * k, _POOL_AT_LEAST) if chosen_among else k)
+        return self._spread(self._with_sentences(pool, asked))[:k]
+
+    def _best(self, asked: Sequence[_Asked], n: int) -> list[tuple[int, float]]:
         best: list[tuple[int, float]] = []
         floor = np.float32(0)
         for number, start in enumerate(self.starts[:-1]):
@@ -215,6 +220,27 @@ class SparseIndex:
                 floor = np.float32(best[-1][1])
         return sorted(best, key=lambda entry: (-entry[1], entry[0]))
 
+    def _with_sentences(self, pool: list[tuple[int, float]], asked: Sequence[_Asked]) -> list[tuple[int, float]]:
+        """Add to each score what the question's terms weigh that come together in one sentence (and in the title)."""
+        if not self.ranking.sentence_weight:
+            return pool
+        scored = [(position, score + self._sentence_score(position, asked)) for position, score in pool]
+        return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
+
+    def _sentence_score(self, position: int, asked: Sequence[_Asked]) -> float:
+        number, local = self._place(position)
+        passage = self.segments[number][local]
+        title, text = passage.title.lower(), passage.text.lower()
+        said = [(term, weight) for a in asked for term, weight in zip(a.terms, a.weights, strict=True) if term in text]
+        named = sum(w for a in asked for term, w in zip(a.terms, a.weights, strict=True) if term in title)
+        rest = [(term, weight) for term, weight in said if term not in title]
+        sentences = (sum(weight for term, weight in rest if term in s) for s in _SENTENCE_END.split(text))
+        return self.ranking.sentence_weight * (named + max(sentences))
+
+    def _place(self, position: int) -> tuple[int, int]:
+        number = int(np.searchsorted(self.starts, position, "right")) - 1
+        return number, position - self.starts[number]
+
     def _spread(self, pool: list[tuple[int, float]]) -> list[tuple[int, float]]:
         """Return the pool in order of scores with the penalty for further passages of an article."""
         if not pool or not self.ranking.article_penalty:
@@ -223,16 +249,18 @@ class SparseIndex:
         seen: dict[tuple[int, int], int] = {}
         spread = []
         for position, score in pool:
-            segment = int(np.searchsorted(self.starts, position, "right")) - 1
-            article = segment, int(self.segments[segment].articles[position - self.starts[segment]])
+            segment, local = self._place(position)
+            article = segment, int(self.segments[segment].articles[local])
             n = seen[article] = seen.get(article, -1) + 1
             spread.append((position, score - n * step))
         return sorted((entry for entry in spread if entry[1] > 0), key=lambda entry: (-entry[1], entry[0]))
 
     def explain(self, terms: Sequence[QueryTerm], position: int) -> list[Share]:
-        """Return what each term gave to the score of the passage at ``position``, the greatest first."""
-        number = int(np.searchsorted(self.starts, position, "right")) - 1
-        local = position - self.starts[number]
+        """Return what each term gave to the score of the passage at ``position``, the greatest first.
+
+        Field ``sentence`` is what all terms together gave for standing in one sentence (and in the title).
+        """
+        number, local = self._place(position)
         article = int(self.segments[number].articles[local])
         shares = []
         asked = [self._look_up(c, terms) for c in range(len(self.weights))]
@@ -250,6 +278,8 @@ class SparseIndex:
         raw = sum(share.score for share in shares if share.field == "title")
         factor = float(self._title_scores(number, asked)[article]) / raw if raw and self.ranking.title_weight else 0.0
         shares = [s if s.field == "text" else s._replace(score=s.score * factor) for s in shares]
+        if self.ranking.sentence_weight:
+            shares.append(Share("", 0, "sentence", self._sentence_score(position, asked)))
         return sorted((s for s in shares if s.score), key=lambda s: -s.score)
 
 
@@ -286,6 +316,8 @@ def _common(sorted_values: npt.NDArray[np.uint16], wanted: npt.NDArray[np.uint16
 
 def _largest(scores: Scores, n: int) -> npt.NDArray[np.int64]:
     """Return the places of the ``n`` largest scores; of equal ones the first."""
+    if not n:
+        return np.empty(0, np.int64)
     threshold = np.partition(scores, len(scores) - n)[len(scores) - n]
     above = np.flatnonzero(scores > threshold)
     level = np.flatnonzero(scores == threshold)[: n - len(above)]
