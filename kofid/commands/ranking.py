@@ -27,8 +27,10 @@ Weights = Annotated[
     typer.Option(
         metavar="NAME=W,...",
         help=say(
-            "분석기 성분(kiwi, bigram ...), title, asking(묻는 말), ending(조사·어미의 바이그램), sentence(한 문장에 모인 말), article(같은 문서의 벌점)의 무게",
-            "Weights of analyzer components (kiwi, bigram ...), title, asking words, ending bigrams, terms in one sentence, article penalty",
+            "무게: 분석기 성분(kiwi, bigram ...), title, asking(묻는 말), ending(조사·어미), sentence(한 문장에 모인 말), "
+            "article(같은 문서의 벌점)",
+            "Weights: analyzer components (kiwi, bigram ...), title, asking words, ending bigrams, terms in one sentence, "
+            "article penalty",
         ),
     ),
 ]

@@ -13,9 +13,6 @@ from kofid.retrieval.sparse import Share
 from kofid.types import Hit
 
 
-_TOGETHER = {"sentence": say("한 문장에 모임", "in one sentence"), "article": say("같은 문서", "same article")}
-
-
 @dataclass(frozen=True)
 class Explanation:
     """A question's terms with the number of passages that hold each, the words dropped and why, and each hit's shares.
@@ -31,8 +28,10 @@ class Explanation:
 
     def name(self, share: Share) -> str:
         """Return how a share is shown: its term, and where it was found if not as a morpheme in the text."""
-        if share.field in _TOGETHER:
-            return _TOGETHER[share.field]
+        if share.field == "sentence":
+            return say("한 문장에 모임", "in one sentence")
+        if share.field == "article":
+            return say("같은 문서", "same article")
         marks = [self.components[share.component]] * (share.component > 0) + ["title"] * (share.field == "title")
         return f"{share.term} ({', '.join(marks)})" if marks else share.term
 
