@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,7 +198,7 @@ def update_index(
 ) -> dict[str, Any]:
     """Add passages to an index and delete others, by their ids or by those of their articles.
 
-    An added passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
+    All that is added is held in memory. A passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
     Scores are as if the index had been built anew. Return the new settings. Raises InputError for an unknown id to
     delete, IncompatibleArtifactError when the index has vectors or another analyzer.
     """
@@ -253,12 +253,14 @@ def record_ranking(path: Path, ranking: Ranking, weights: Sequence[float]) -> No
 
 def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int]]) -> Iterator[Passage]:
     """Pass on the new passages and delete what they replace; the rest of an article that they extend goes with them."""
-    for article, group in groupby(new, lambda passage: article_id(passage.id)):
-        fresh = list(group)
+    articles: dict[str, list[Passage]] = {}
+    for passage in new:
+        articles.setdefault(article_id(passage.id), []).append(passage)
+    for article, fresh in articles.items():
         places = ((position, passages.place(position)) for position in passages.of_article(article))
         old = [position for position, (segment, local) in places if local not in deleted[segment]]
-        if fresh[0].id != f"{article}#0":
-            ids = {passage.id for passage in fresh}
+        ids = {passage.id for passage in fresh}
+        if f"{article}#0" not in ids:
             yield from (passages[p] for p in old if passages[p].id not in ids)
         yield from fresh
         _delete(old, passages, deleted)

@@ -53,8 +53,11 @@ def weigh(
 
 def _endings(word: str, stems: Sequence[str]) -> set[str]:
     """Return the bigrams of a word's particle or ending, with the last syllable before it."""
-    word, stop = word.replace(",", ""), 0
+    stop = 0
     for stem in stems:
+        if stem.isdigit():  # 1592 may be 1,592
+            stop = max([stop, *(i for i, character in enumerate(word, 1) if character.isdigit())])
+            continue
         # A stem may change before its ending: 일어나 is 일어났 in 일어났나.
         known = next((n for n in range(len(stem), 0, -1) if stem[:n] in word), 0)
         stop = max(stop, word.rfind(stem[:known]) + known if known else 0)

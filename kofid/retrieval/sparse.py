@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -230,7 +231,7 @@ class SparseIndex:
     def _sentence_score(self, position: int, asked: Sequence[_Asked]) -> float:
         number, local = self._place(position)
         passage = self.segments[number][local]
-        title, text = passage.title.lower(), passage.text.lower()
+        title, text = (unicodedata.normalize("NFKC", part).lower() for part in (passage.title, passage.text))
         said = [(term, weight) for a in asked for term, weight in zip(a.terms, a.weights, strict=True) if term in text]
         named = sum(w for a in asked for term, w in zip(a.terms, a.weights, strict=True) if term in title)
         rest = [(term, weight) for term, weight in said if term not in title]
