@@ -24,6 +24,8 @@ from kofid.morphology import Morpheme
 # endings, affixes and copulas carry no content of their own and are dropped.
 CONTENT_TAGS = ("NNG", "NNP", "NNB", "NR", "XR", "VV", "VA", "MAG", "SN", "SL", "SH")
 DEFAULT = "kiwi+bigram"
+# What is analysed at a time.
+CONTEXTS = ("word", "sentence")
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 # Letters and digits in one run; Hangul, other scripts and digits apart, so that T5모델은 gives T, 5 and 모델은.
@@ -118,9 +120,10 @@ class Analyzer:
         cls, settings: dict[str, Any], weights: Sequence[float], user_words: tuple[str, ...] = ()
     ) -> Analyzer:
         """Return the analyzer an index was built with; raise IncompatibleArtifactError when this one differs."""
-        names = settings.get("components", ())
+        names = [name for name in settings.get("components", ()) if _COMPONENT.fullmatch(name)]
         components = tuple(Component(name, weight) for name, weight in zip(names, weights, strict=False))
-        analyzer = cls(components, tuple(settings.get("tags", ())), settings.get("context", "word"), user_words)
+        context = settings["context"] if settings.get("context") in CONTEXTS else CONTEXTS[0]
+        analyzer = cls(components, tuple(settings.get("tags", ())), context, user_words)
         if analyzer.settings() != settings:
             raise IncompatibleArtifactError(
                 say(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,8 @@ import xxhash
 
 from kofid import morphology
 from kofid.blocks import Array, ArrayWriter
+from kofid.errors import ResourceError
+from kofid.language import say
 from kofid.retrieval.analyze import Analyzer
 from kofid.retrieval.segment import MAX_PASSAGES, PassageWriter, Segment, hash_term, spans, write_field, write_words
 from kofid.types import Passage
@@ -71,9 +75,7 @@ class Pool:
         self._seen += len(units)
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self._executor is None and self._seen > _WORTH_A_POOL and processors > 1:
-            self._executor = ProcessPoolExecutor(
-                processors, multiprocessing.get_context("spawn"), morphology.use_one_processor
-            )
+            self._executor = ProcessPoolExecutor(processors, multiprocessing.get_context("spawn"), _begin_worker)
         if self._executor is not None:
             return self._executor.submit(analyze_batch, self._analyzer, units)
         done: Future[Analyses] = Future()
@@ -84,6 +86,19 @@ class Pool:
         """End the processes."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Let a process of the pool use one processor, and end when the one that started it is gone."""
+    morphology.use_one_processor()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class UnitNumbers(dict[str, int]):
@@ -245,6 +260,13 @@ def _pool(analyzer: Analyzer) -> Iterator[Pool]:
     pool = Pool(analyzer)
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise ResourceError(
+            say(
+                "분석하던 프로세스가 죽었습니다. 메모리가 모자랐을 수 있습니다. 이어서 하려면 --resume을 쓰세요.",
+                "a process that analysed was killed, perhaps for want of memory; go on with --resume",
+            )
+        ) from error
     finally:
         pool.close()
 

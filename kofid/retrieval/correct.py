@@ -27,6 +27,7 @@ _WORD = re.compile(r"[^\W_]+")
 _HANGUL = re.compile(r"[가-힣]+")
 _KEYS = re.compile(r"[a-z]+", re.IGNORECASE)
 _LONGEST = 24  # longer runs are no words
+_LONGEST_QUESTION = 300  # what is longer was hardly typed
 _SHORT = 2  # words this short have so many neighbours that only the nearest count
 
 _INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
@@ -70,7 +71,9 @@ class Correction(NamedTuple):
 
 
 def correct(index: Index, question: str) -> Correction | None:
-    """Return the question as it was probably meant; None when there is nothing to set right."""
+    """Return the question as it was probably meant; None when there is nothing to set right, or much too much."""
+    if len(question) > _LONGEST_QUESTION:
+        return None
     known = _Known(index)
     changes: list[tuple[str, str]] = []
 

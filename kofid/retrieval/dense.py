@@ -167,8 +167,11 @@ class DenseIndex:
         return cls(index)
 
     def save(self, path: Path) -> None:
-        """Write the faiss file."""
-        import_faiss().write_index(self._index, str(path))
+        """Write the faiss file; raises OSError when the disk refuses."""
+        try:
+            import_faiss().write_index(self._index, str(path))
+        except RuntimeError as error:  # how faiss says that the disk refused
+            raise OSError(str(error)) from error
 
     @classmethod
     def load(cls, path: Path) -> DenseIndex:

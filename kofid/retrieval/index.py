@@ -26,6 +26,8 @@ from kofid.types import Hit
 if TYPE_CHECKING:
     from kofid.retrieval.dense import DenseEncoder, DenseIndex
 
+_LONGEST_QUESTION = 10_000  # characters
+
 
 class Index:
     """An opened index that finds passages.
@@ -99,8 +101,8 @@ class Index:
         return None
 
     def query(self, question: str) -> list[QueryTerm]:
-        """Return the weighted query terms of a question."""
-        return weigh(self.analyze(question), self.analyzer, self.weights, self.ranking)
+        """Return the weighted query terms of a question, by its first 10,000 characters."""
+        return weigh(self.analyze(question[:_LONGEST_QUESTION]), self.analyzer, self.weights, self.ranking)
 
     def terms(self, text: str) -> set[tuple[int, str]]:
         """Return the different terms of a text, each with its component."""

@@ -23,6 +23,8 @@ Mask = npt.NDArray[np.bool_]
 _POOL = 4
 _POOL_AT_LEAST = 50
 _SENTENCE_END = re.compile(r"(?<=[.?!다])\s+|\n")
+# Characters of a passage in which sentences are looked for.
+_READ = 5_000
 # Postings longer than this are worth avoiding.
 _LONG = 2_000
 
@@ -231,7 +233,7 @@ class SparseIndex:
     def _sentence_score(self, position: int, asked: Sequence[_Asked]) -> float:
         number, local = self._place(position)
         passage = self.segments[number][local]
-        title, text = (unicodedata.normalize("NFKC", part).lower() for part in (passage.title, passage.text))
+        title, text = (unicodedata.normalize("NFKC", part[:_READ]).lower() for part in (passage.title, passage.text))
         said = [(term, weight) for a in asked for term, weight in zip(a.terms, a.weights, strict=True) if term in text]
         named = sum(w for a in asked for term, w in zip(a.terms, a.weights, strict=True) if term in title)
         rest = [(term, weight) for term, weight in said if term not in title]
