@@ -117,6 +117,12 @@ class ArrayFile:
             self._sound[block] = 1
             block = self._sound.find(0, block, last)
 
+    def release(self, start: int, stop: int) -> None:
+        """Let go of memory that holds bytes ``start`` to ``stop``; reading them again takes them from disk (its cache)."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            first = start // BLOCK * BLOCK
+            self._bytes.madvise(mmap.MADV_DONTNEED, first, min(-(-stop // BLOCK) * BLOCK, len(self._bytes)) - first)
+
     def check_all(self) -> None:
         """Raise CorruptArtifactError when any block has changed."""
         self.check(0, len(self._bytes))
@@ -147,6 +153,11 @@ class CheckedArray:
         size = self._values.itemsize
         self._file.check(self._start + start * size, self._start + stop * size)
         return self._values[start:stop]
+
+    def release(self, start: int, stop: int) -> None:
+        """Let go of memory that values ``start`` to ``stop`` take."""
+        size = self._values.itemsize
+        self._file.release(self._start + start * size, self._start + stop * size)
 
     def all(self) -> Array:
         """Return all values."""

@@ -14,10 +14,14 @@ from kofid.types import Hit
 
 
 def reply_to_json(reply: Reply, *, n_evidence: int = 5) -> dict[str, Any]:
-    """Return a reply for scripts: ``question``, ``answer``, ``score`` in [0, 1], ``sure``, ``evidence``."""
+    """Return a reply for scripts: ``question``, ``answer``, ``score`` in [0, 1], ``sure``, ``evidence``.
+
+    ``corrected`` is there when the question was misspelled.
+    """
     best = reply.answer
     return {
         "question": reply.question,
+        **({} if reply.corrected is None else {"corrected": reply.corrected}),
         "answer": best.text if best else "",
         "score": round(best.confidence, 4) if best else 0.0,
         "sure": reply.sure,
@@ -35,6 +39,8 @@ def show(pipeline: Pipeline, reply: Reply, *, n_evidence: int = 1, console: Cons
     """
     console = console or Console(highlight=False, soft_wrap=False)
     best = reply.answer
+    if reply.corrected is not None:
+        console.print(Text(say(f"이렇게 고쳐 물었습니다: {reply.corrected}", f"asked as: {reply.corrected}"), "dim"))
     if not reply.hits:
         console.print(say("찾은 패시지가 없습니다. 다른 말로 물어보세요.", "No passage found. Try other words."))
         return
@@ -67,7 +73,7 @@ def _show_evidence(pipeline: Pipeline, reply: Reply, hit: Hit, console: Console)
     passage = hit.passage
     best = reply.answer
     text = Text(passage.text)
-    start, end = pipeline.likely_sentence(reply.question, passage)
+    start, end = pipeline.likely_sentence(reply.corrected or reply.question, passage)
     if best is not None and best.passage == passage and best.start is not None and best.end is not None:
         text.stylize("bold reverse", best.start, best.end)
         start, end = pipeline.sentence_at(passage, best.start)

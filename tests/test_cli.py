@@ -573,6 +573,21 @@ def test_ask_json(workshop: Workshop) -> None:
     assert found["answer"] in found["evidence"][0]["text"]
 
 
+def test_ask_shows_what_it_corrected(workshop: Workshop) -> None:
+    asked = (
+        "ask",
+        "-i",
+        workshop.folder / "kb",
+        "한산도대첩은 언재 일어났나?",
+        "--reader",
+        workshop.folder / "span-reader",
+    )
+    found = kofid(*asked).object
+    assert found["corrected"] == "한산도대첩은 언제 일어났나?"
+    assert f"이렇게 고쳐 물었습니다: {found['corrected']}" in kofid(*asked, terminal=True).out
+    assert "corrected" not in kofid(*asked, "--no-correct").object
+
+
 def test_ask_nothing_known(workshop: Workshop) -> None:
     reader = ("--reader", workshop.folder / "span-reader")
     for question in ("", "qzxv"):

@@ -321,7 +321,7 @@ def test_further_passages_of_an_article_give_way(tmp_path: Path):
 
 
 def test_an_article_of_many_passages_does_not_fill_the_list(tmp_path: Path):
-    passages = [*(Passage(f"A#{n}", "", "x y") for n in range(30)), Passage("B", "", "x z u")]
+    passages = [*(Passage(f"A#{n}", "", "x y") for n in range(20)), Passage("B", "", "x z u")]
     index = made(tmp_path / "kb", passages)
     assert ids(index.search("x", 3)) == ["A#0", "A#1", "A#2"]
     assert ids(index.ranked(article_penalty=0.3).search("x", 3)) == ["A#0", "B", "A#1"]
@@ -532,7 +532,7 @@ def test_pruned_search_finds_what_full_scores_say(
 
 @pytest.mark.parametrize("title_weight", [0.0, 1.0])
 def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned: list[int], title_weight: float):
-    """The best 4 k, 50 at least, are given what their sentences are worth, and the rest are not looked at."""
+    """The best 3 k, 30 at least, are given what their sentences are worth, and the rest are not looked at."""
     chance = random.Random(6)
     deleted = deleted_by_chance(chance, segmented, 1 / 3)
     live = np.concatenate([~np.isin(np.arange(len(s)), d) for s, d in zip(segmented.segments, deleted, strict=True)])
@@ -554,7 +554,7 @@ def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned:
         terms = [(term.text, 0, term.weight) for term in asked]
         together = {n: 0.5 * slow.together(int(among_live[n]), terms) for n in order[:120]}
         for k in (1, 10, 30):
-            pool = {n: float(scores[n]) + together[n] for n in order[: max(4 * k, 50)]}
+            pool = {n: float(scores[n]) + together[n] for n in order[: max(3 * k, 30)]}
             best = sorted(pool, key=lambda n: (-pool[n], n))[:k]
             found = index.search(asked, k)
             assert [score for _, score in found] == pytest.approx([pool[n] for n in best], rel=1e-5)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kofid.commands import console
-from kofid.commands.options import Device, Encoding, Json, Limit, Verify
+from kofid.commands.options import Correct, Device, Encoding, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
 from kofid.errors import UsageError
 from kofid.language import say
@@ -42,6 +42,7 @@ def run(
             help=say("보일 근거 패시지 수 (기본 1, JSON은 5)", "Passages to show as evidence (default 1, in JSON 5)"),
         ),
     ] = None,
+    correct: Correct = True,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -60,7 +61,7 @@ def run(
     opened = demo_index() if index is None else Index.open(index, check_hashes=verify)
     if reader != "span":
         console.calm_libraries()
-    pipeline = Pipeline(opened, open_reader(reader, device=device, n_context=k), opened.search, k)
+    pipeline = Pipeline(opened, open_reader(reader, device=device, n_context=k), opened.search, k, correct)
     if interactive:
         chat.converse(pipeline, n_evidence=evidence or 1)
     for question in asked:

@@ -95,6 +95,12 @@ class Analyzer:
         return any(component.needs_kiwi for component in self.components)
 
     @property
+    def drops_endings(self) -> bool:
+        """Whether the costly terms of a word do not depend on its ending."""
+        costly = {component.name for component in self.components if component.is_costly}
+        return costly <= {"kiwi", "compound"} and self._kept <= set(CONTENT_TAGS)
+
+    @property
     def weights(self) -> list[float]:
         """The components' weights."""
         return [component.weight for component in self.components]

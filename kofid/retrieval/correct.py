@@ -103,7 +103,9 @@ class _Known:
         """Tell whether ``word`` needs no other reading: passages have it, perhaps with another particle, or Kiwi does."""
         word = word.lower()
         stems = [word[:end] for end in range(1, len(word)) if is_particle_after(word[:end], word[end:])]
-        if any(self.words([word, *stems])) or asks(word) and not self.spaced(word)[1:]:
+        if any(self.words([word, *stems])) or self._index.has_analysis(word):
+            return True
+        if asks(word) and not self.spaced(word)[1:]:
             return True
         return (
             _HANGUL.fullmatch(word) is not None and not self.spaced(word)[1:] and morphology.is_known(word, self._user)

@@ -15,6 +15,7 @@ from kofid.errors import IncompatibleArtifactError
 from kofid.language import say
 from kofid.retrieval import fuse
 from kofid.retrieval.analyze import Analysis
+from kofid.retrieval.forms import stated_forms
 from kofid.retrieval.indexing import open_segments, read_deleted, stored_analyzer
 from kofid.retrieval.passages import Passages
 from kofid.retrieval.question import QueryTerm, weigh
@@ -90,15 +91,21 @@ class Index:
         return [(unit, new[unit] if unit in new else self._analysis(unit) or []) for unit in units]
 
     def _find_analysis(self, unit: str) -> Analysis | None:
-        """Return the terms of a unit as the index has kept them."""
+        """Return the terms of a unit as the index has kept them, or those of its stated form."""
         if not any(component.is_costly for component in self.analyzer.components):
             return self.analyzer.analyze([unit])[0]
-        if self.analyzer.context == "word":
+        if self.analyzer.context == "sentence":
+            return None
+        for form in (unit, *(stated_forms(unit) if self.analyzer.drops_endings else ())):
             for segment in self.segments:
-                text = segment.analysis(unit)
+                text = segment.analysis(form)
                 if text is not None:
                     return self.analyzer.decode(unit, text)
         return None
+
+    def has_analysis(self, unit: str) -> bool:
+        """Tell whether the index knows the terms of a unit, so that Kiwi is not needed for it."""
+        return self._analysis(unit) is not None
 
     def query(self, question: str) -> list[QueryTerm]:
         """Return the weighted query terms of a question, by its first 10,000 characters."""

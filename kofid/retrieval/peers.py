@@ -15,7 +15,10 @@ PEERS = ("rank-bm25", "bm25s")
 
 
 class Peer:
-    """A public BM25 package over titles and texts as one field. Takes long, and much memory, for a large index."""
+    """A public BM25 package over titles and texts as one field. Takes long, and much memory, for a large index.
+
+    Terms are those of the index's components but those of weight 0; the packages know no other weights.
+    """
 
     def __init__(self, index: Index, engine: str, k1: float = K1, b: float = B) -> None:
         self._index = index
@@ -23,21 +26,22 @@ class Peer:
         self._positions = [p for p in range(index.passages.n_positions) if index.passages.is_live(p)]
         passages = (index.passages[position] for position in self._positions)
         terms = [self._terms(f"{passage.title}\n{passage.text}") for passage in passages]
-        self._bm25 = _rank_bm25(terms, k1, b) if engine == "rank-bm25" else _bm25s(terms, k1, b)
+        self.package = _rank_bm25(terms, k1, b) if engine == "rank-bm25" else _bm25s(terms, k1, b)
 
     def _terms(self, text: str) -> list[str]:
         return [
             f"{c}:{term}"
             for _, analysis in self._index.analyze(text)
             for c, part in enumerate(analysis)
+            if self._index.weights[c]
             for term in part
         ]
 
     def score(self, terms: Sequence[str]) -> Any:
         """Return the scores of all live passages, shape (n_passages,)."""
         if self._engine == "rank-bm25":
-            return self._bm25.get_scores(list(terms))
-        return self._bm25.get_scores_from_ids(self._bm25.get_tokens_ids(list(terms)))
+            return self.package.get_scores(list(terms))
+        return self.package.get_scores_from_ids(self.package.get_tokens_ids(list(terms)))
 
     def search(self, question: str, k: int) -> list[Hit]:
         """Return the best ``k`` passages with a positive score, equal ones in corpus order."""

@@ -250,7 +250,9 @@ class Segment:
         from backports import zstd
 
         start, stop = map(int, self._starts.read(number, number + 2))
-        return zstd.decompress(self._frames.read(start, stop).data).split(b"\n")
+        passages = zstd.decompress(self._frames.read(start, stop).data)
+        self._frames.release(start, stop)
+        return passages.split(b"\n")
 
     def find(self, passage_id: str) -> int | None:
         """Return the position of a passage, None when it is not here."""

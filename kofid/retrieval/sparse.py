@@ -19,9 +19,9 @@ from kofid.retrieval.segment import Field, Postings, Segment, hash_term, spans
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-# Hits are chosen among the best 4 k passages (at least 50), so that one of an article already there can give way.
-_POOL = 4
-_POOL_AT_LEAST = 50
+# Hits are chosen among the best 3 k passages (at least 30), so that one of an article already there can give way.
+_POOL = 3
+_POOL_AT_LEAST = 30
 _SENTENCE_END = re.compile(r"(?<=[.?!다])\s+|\n")
 # Characters of a passage in which sentences are looked for.
 _READ = 5_000
@@ -227,16 +227,16 @@ class SparseIndex:
         """Add to each score what the question's terms weigh that come together in one sentence (and in the title)."""
         if not self.ranking.sentence_weight:
             return pool
-        scored = [(position, score + self._sentence_score(position, asked)) for position, score in pool]
+        weights = _weights(asked)
+        scored = [(position, score + self._sentence_score(position, weights)) for position, score in pool]
         return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
 
-    def _sentence_score(self, position: int, asked: Sequence[_Asked]) -> float:
+    def _sentence_score(self, position: int, weights: dict[str, float]) -> float:
         number, local = self._place(position)
         passage = self.segments[number][local]
         title, text = (unicodedata.normalize("NFKC", part[:_READ]).lower() for part in (passage.title, passage.text))
-        said = [(term, weight) for a in asked for term, weight in zip(a.terms, a.weights, strict=True) if term in text]
-        named = sum(w for a in asked for term, w in zip(a.terms, a.weights, strict=True) if term in title)
-        rest = [(term, weight) for term, weight in said if term not in title]
+        named = sum(weight for term, weight in weights.items() if term in title)
+        rest = [(term, weight) for term, weight in weights.items() if term in text and term not in title]
         sentences = (sum(weight for term, weight in rest if term in s) for s in _SENTENCE_END.split(text))
         return self.ranking.sentence_weight * (named + max(sentences))
 
@@ -282,8 +282,17 @@ class SparseIndex:
         factor = float(self._title_scores(number, asked)[article]) / raw if raw and self.ranking.title_weight else 0.0
         shares = [s if s.field == "text" else s._replace(score=s.score * factor) for s in shares]
         if self.ranking.sentence_weight:
-            shares.append(Share("", 0, "sentence", self._sentence_score(position, asked)))
+            shares.append(Share("", 0, "sentence", self._sentence_score(position, _weights(asked))))
         return sorted((s for s in shares if s.score), key=lambda s: -s.score)
+
+
+def _weights(asked: Sequence[_Asked]) -> dict[str, float]:
+    """Return what each term weighs in all components together."""
+    weights: dict[str, float] = {}
+    for a in asked:
+        for term, weight in zip(a.terms, a.weights, strict=True):
+            weights[term] = weights.get(term, 0.0) + weight
+    return weights
 
 
 def _live(n: int, deleted: npt.NDArray[np.integer]) -> Mask | None:
