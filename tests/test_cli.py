@@ -550,13 +550,13 @@ def test_retrieved_json_feeds_rerank_and_train_reader(workshop: Workshop, tmp_pa
 
 
 def test_rerank_by_weights(workshop: Workshop) -> None:
-    # With no weight on vectors cross is BM25; with no weight on BM25 it is the dense ranking.
+    # With no weight on vectors cross is BM25, without what only the best few get; with none on BM25 the dense ranking.
     kb = workshop.folder / "kb"
 
     def ids(command: str, *arguments: object) -> list[str]:
         return [c["id"] for c in kofid(command, "-i", kb, ASKED, "-k", 5, *arguments).object["ctxs"]]
 
-    assert ids("rerank", "--dense-weight", 0) == ids("retrieve")
+    assert ids("rerank", "--dense-weight", 0) == ids("retrieve", "--weights", "sentence=0,article=0")
     assert ids("rerank", "--sparse-weight", 0) == ids("retrieve", "--mode", "dense")
     sparse = [c["id"] for c in kofid("retrieve", "-i", kb, ASKED, "-k", 3).object["ctxs"]]
     assert sorted(ids("rerank", "--mode", "sequential", "--depth", 3, "-k", 3)) == sorted(sparse)
@@ -583,7 +583,7 @@ def test_ask_shows_what_it_corrected(workshop: Workshop) -> None:
         workshop.folder / "span-reader",
     )
     found = kofid(*asked).object
-    assert found["corrected"] == "한산도대첩은 언제 일어났나?"
+    assert found["corrected"] == "한산도 대첩은 언제 일어났나?"
     assert f"이렇게 고쳐 물었습니다: {found['corrected']}" in kofid(*asked, terminal=True).out
     assert "corrected" not in kofid(*asked, "--no-correct").object
 

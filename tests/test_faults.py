@@ -22,7 +22,7 @@ from faults import CHANGES, PLAIN, STRIKES
 from trials import DAMAGE, HOSTILE
 
 from kofid import cli, morphology
-from kofid.artifacts import open_artifact
+from kofid.artifacts import open_artifact, write_artifact
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, ResourceError
 from kofid.retrieval.analyze import Analyzer
 from kofid.retrieval.index import Index
@@ -335,6 +335,12 @@ def test_other_analyzer(
     message = refused(path, monkeypatch, capsys)
     _, there, here, _ = message.splitlines()
     assert repr(value) in there and "whitespace" in here and repr(value) not in here
+
+
+def test_index_of_an_earlier_kofid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    with write_artifact(tmp_path / "kb", "index", {"analyzer": "kiwi+bigram/1"}) as directory:
+        (directory / "user_dictionary.tsv").write_text("")
+    assert str(tmp_path / "kb") in refused(tmp_path / "kb", monkeypatch, capsys)
 
 
 # --- hostile text --------------------------------------------------------------------------------------------

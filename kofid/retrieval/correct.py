@@ -13,12 +13,13 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
-from math import log
+from math import inf, log
 from typing import NamedTuple
 
 import numpy as np
 
 from kofid import morphology
+from kofid.retrieval.forms import asking_endings
 from kofid.retrieval.index import Index
 from kofid.retrieval.question import asks
 from kofid.text import is_particle_after
@@ -59,6 +60,10 @@ _JOINED = {"ㅗㅏ": "ㅘ", "ㅗㅐ": "ㅙ", "ㅗㅣ": "ㅚ", "ㅜㅓ": "ㅝ", "
 _HEARD, _BESIDE, _OTHER, _SWAPPED, _SPACE = 1.0, 2.0, 4.0, 3.0, 1.0
 _AT_MOST = 4.5
 _UNKNOWN = 0.3  # the frequency that a word no passage has is taken to have
+_ASKED = 1_000.0  # and a word that asks
+_ASKING = frozenset(
+    ("누가", "누구", "언제", "어디", "어디서", "무엇", "무슨", "어떤", "얼마", "어느", "어떻게", "왜", "몇")
+)
 
 Syllable = tuple[int, int, int]
 
@@ -96,8 +101,8 @@ class _Known:
         self._user = index.analyzer.user_words
 
     def words(self, texts: list[str]) -> list[bool]:
-        """Tell which texts are words, or terms, of some passage."""
-        return self._index.knows(texts)
+        """Tell which texts are words, or terms, of some passage, or words that ask."""
+        return [there or text in _ASKING for text, there in zip(texts, self._index.knows(texts), strict=True)]
 
     def is_sound(self, word: str) -> bool:
         """Tell whether ``word`` needs no other reading: passages have it, perhaps with another particle, or Kiwi does."""
@@ -118,8 +123,11 @@ class _Known:
         return morphology.spaced(word, self._user).split()
 
     def frequency(self, text: str) -> float:
-        """Return in how many passages the rarest content term of ``text`` is; ``_UNKNOWN`` for none."""
-        return max(float(self._index.rarest(text)), _UNKNOWN)
+        """Return in how many passages the rarest content term of ``text`` is; ``_UNKNOWN`` for none.
+
+        Words that ask are frequent in questions, however rare in passages.
+        """
+        return max(float(self._index.rarest(text)), _ASKED if text in _ASKING else _UNKNOWN)
 
 
 def _best(known: _Known, word: str) -> str:
@@ -142,7 +150,7 @@ def _joined_slips(known: _Known, pieces: list[str]) -> list[str]:
     for piece in pieces:
         if joined:
             whole = joined[-1] + piece
-            meant, likely = _likeliest(known, whole)
+            meant, likely = (whole, 0.0) if known.is_sound(whole) else _likeliest_other(known, whole)
             if meant != whole and likely > log(min(known.frequency(joined[-1]), known.frequency(piece))) - _SPACE:
                 joined[-1] = meant
                 continue
@@ -152,16 +160,18 @@ def _joined_slips(known: _Known, pieces: list[str]) -> list[str]:
 
 def _likeliest(known: _Known, word: str) -> tuple[str, float]:
     """Return the single word that ``word`` most likely stands for, perhaps itself, and how likely it is."""
-    best = word, log(known.frequency(word))
-    for meant, cost in _candidates(known, word):
-        likely = log(known.frequency(meant)) - cost
-        if likely > best[1]:
-            best = meant, likely
-    return best
+    own = word, log(known.frequency(word))
+    return max(own, _likeliest_other(known, word), key=lambda reading: reading[1])
+
+
+def _likeliest_other(known: _Known, word: str) -> tuple[str, float]:
+    """Return the likeliest word but ``word`` itself, which is only returned where there is no other."""
+    readings = [(meant, log(known.frequency(meant)) - cost) for meant, cost in _candidates(known, word)]
+    return max(readings, key=lambda reading: reading[1], default=(word, -inf))
 
 
 def _candidates(known: _Known, word: str) -> Iterator[tuple[str, float]]:
-    """Yield known texts that ``word`` may stand for and what the slip costs; without its particle if need be."""
+    """Yield known texts that ``word`` may stand for and what the slip costs; if need be without its particle, or stated."""
     lower = word.lower()
     found = _known_variants(known, lower)
     if found:
@@ -169,7 +179,11 @@ def _candidates(known: _Known, word: str) -> Iterator[tuple[str, float]]:
         return
     for end in range(len(lower) - 1, 1, -1):
         if is_particle_after(lower[:end], lower[end:]):
-            yield from ((stem + lower[end:], cost) for stem, cost in _known_variants(known, lower[:end]))
+            found = [(stem + lower[end:], cost) for stem, cost in _known_variants(known, lower[:end])]
+            yield from found
+    for stem, ending, (tail, *_) in [] if found else asking_endings(lower):  # 이러났나: 일어났다 is known
+        stated = _known_variants(known, stem + tail)
+        yield from ((v.removesuffix(tail) + ending, cost) for v, cost in stated if tail and v.endswith(tail))
 
 
 def _known_variants(known: _Known, word: str) -> list[tuple[str, float]]:

@@ -68,12 +68,18 @@ _FORMAL = "니까"  # 합니까 is 하다 or 한다
 _FINAL_P, _FINAL_N = 17, 4  # ㅂ and ㄴ among the finals
 
 
-def stated_forms(word: str) -> Iterator[str]:
-    """Yield what ``word`` may be in a statement, the likeliest first; nothing for one that does not end as a question."""
+def asking_endings(word: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the ways to part ``word`` into a stem and an ending that asks, with the endings of statements for it."""
     for endings, tails in ((_VERBAL, _STATED), (_NOMINAL, _COPULAS)):
         for ending in endings:
             if len(word) > len(ending) and word.endswith(ending):
-                yield from (word.removesuffix(ending) + tail for tail in tails)
+                yield word.removesuffix(ending), ending, tails
+
+
+def stated_forms(word: str) -> Iterator[str]:
+    """Yield what ``word`` may be in a statement, the likeliest first; nothing for one that does not end as a question."""
+    for stem, _, tails in asking_endings(word):
+        yield from (stem + tail for tail in tails)
     last = ord(word[-3]) - 0xAC00 if len(word) > 2 and word.endswith(_FORMAL) else -1
     if 0 <= last < 11172 and last % 28 == _FINAL_P:
         open_, closed = (word[:-3] + chr(0xAC00 + last - _FINAL_P + final) for final in (0, _FINAL_N))

@@ -40,11 +40,11 @@ class Index:
         self, artifact: Artifact, ranking: Ranking | None = None, weights: Sequence[float] | None = None
     ) -> None:
         self.artifact = artifact
+        # Opened now, not when first asked: a later rebuild removes this generation's names, not its open files.
+        self.analyzer = stored_analyzer(artifact.directory, artifact.settings)
         stored = artifact.settings["ranking"]
         self.ranking = ranking or Ranking.from_settings(stored)
         self.weights = list(weights or stored["weights"])
-        # Opened now, not when first asked: a later rebuild removes this generation's names, not its open files.
-        self.analyzer = stored_analyzer(artifact.directory, artifact.settings)
         self.segments = open_segments(artifact.directory, len(self.analyzer.components))
         self._deleted = read_deleted(artifact.directory)
         self.passages = Passages(self.segments, self._deleted)

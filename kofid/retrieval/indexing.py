@@ -297,6 +297,13 @@ def read_deleted(directory: Path) -> list[npt.NDArray[np.uint16]]:
 
 
 def stored_analyzer(directory: Path, settings: dict[str, Any]) -> Analyzer:
-    """Return the analyzer of an index; raise IncompatibleArtifactError when Kiwi is of another version now."""
+    """Return the analyzer of an index; raise IncompatibleArtifactError for another Kiwi, or an index of kofid's first days."""
+    if "ranking" not in settings:
+        raise IncompatibleArtifactError(
+            say(
+                f"{directory.parent}: 예전 kofid가 만든 색인이라 읽을 수 없습니다. 색인을 다시 만드세요.",
+                f"{directory.parent}: an index of an earlier kofid, which cannot be read; build the index again",
+            )
+        )
     words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
     return Analyzer.from_settings(settings["analyzer"], settings["ranking"]["weights"], words)

@@ -29,7 +29,7 @@ systems=()
 both="$(only kiwi=1 bigram=1)"
 plain="title=0,asking=1,ending=1,sentence=0,article=0"
 measure "kiwi+bigram" --weights "$both"
-measure "kiwi+bigram+compound*0.5" --weights "$(only kiwi=1 bigram=1 compound=0.5)"
+measure "kiwi+bigram+compound" --weights "$(only kiwi=1 bigram=1 compound=0.5)"
 measure "kiwi" --weights "$(only kiwi=1)"
 measure "bigram" --weights "$(only bigram=1)"
 measure "kiwi-all" --weights "$(only kiwi-all=1)"
