@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from itertools import islice
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,8 @@ from kofid.types import Example, Hit, Passage, Question
 pytestmark = pytest.mark.data
 
 SETS = ("korquad", "boostcamp", "klue", "tydiqa", "mrtydi")
-# Of the whole of Wikipedia rank_bm25 has no room in memory: its articles are those of one shard.
-_SHARD, _N_PASSAGES = "kowiki/kowiki-07.jsonl.xz", 60_000
+# Of the whole of Wikipedia rank_bm25 has no room in memory: so the articles of the questions, and others beside them.
+_N_PASSAGES = 60_000
 
 Search = Callable[[str, int], list[Hit]]
 Measures = dict[str, float]
@@ -42,10 +42,11 @@ def data() -> Path:
 
 def load(data: Path, name: str) -> tuple[list[Passage], list[Question]]:
     if name == "mrtydi":
-        passages = list(islice(read_corpus([str(data / _SHARD)]), _N_PASSAGES))
-        articles = {article_id(passage.id) for passage in passages}
-        questions = read_questions(str(data / "mrtydi/questions_dev.jsonl"))
-        return passages, [q for q in questions if articles & set(q.positive_ids)]
+        questions = list(read_questions(str(data / "mrtydi/questions_dev.jsonl")))
+        gold = {article for question in questions for article in question.positive_ids}
+        rest = count(len(gold) * 4)  # an article of a question has some four passages
+        corpus = read_corpus([str(file) for file in sorted((data / "kowiki").glob("*.jsonl.xz"))])
+        return [p for p in corpus if article_id(p.id) in gold or next(rest) < _N_PASSAGES], questions
     files = [file for file in sorted((data / name).glob("questions*.jsonl")) if "paraphrased" not in file.name]
     return list(read_corpus([str(data / name / "passages.jsonl")])), list(read_questions(str(files[0])))
 
