@@ -55,11 +55,12 @@ class Reply:
 
     @property
     def evidence(self) -> list[Hit]:
-        """The hits, the answer's own passage first."""
+        """The hits, those that the reader cites first, or the answer's own passage."""
         if self.answer is None or self.answer.passage is None:
             return self.hits
-        own = self.answer.passage.id
-        return sorted(self.hits, key=lambda hit: hit.passage.id != own)
+        first = self.answer.cited or (self.answer.passage.id,)
+        places = {passage_id: place for place, passage_id in enumerate(first)}
+        return sorted(self.hits, key=lambda hit: places.get(hit.passage.id, len(first)))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Answer:
 
     ``confidence`` is the reader's estimate of being right, in [0, 1]. ``start`` and ``end`` are character
     offsets of the answer in ``passage.text``; they are ``None`` where the answer is not a span of it.
-    ``passage`` is ``None`` only when nothing was found.
+    ``passage`` is ``None`` only when nothing was found. ``cited`` are the ids of the passages that the reader itself
+    names as its sources, where it was trained to.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Answer:
     passage: Passage | None = None
     start: int | None = None
     end: int | None = None
+    cited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

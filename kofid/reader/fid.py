@@ -1,7 +1,8 @@
-"""The FiD reader: a model and its tokenizer, from hits to answers."""
+"""The FiD reader: a model and its tokenizers, from hits to answers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kofid.errors import InputError
 from kofid.language import say
-from kofid.reader.inputs import ANSWER_TOKENS, PASSAGE_TOKENS, encode_inputs
+from kofid.reader.inputs import PASSAGE_TOKENS, encode_inputs, parse_target
 from kofid.text import has_answer
 from kofid.types import Answer, Hit
 
@@ -17,26 +18,36 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from kofid.reader.fid_t5 import FiDT5
+    from kofid.reader.fusion import Encoded, FusionReader, Variant
+    from kofid.reader.generate import Decoding
+
+_DECODER_TOKENIZER = "decoder"
 
 
 class FiDReader:
-    """Answers from the first ``n_context`` hits with a FiDT5."""
+    """Answers from the first ``n_context`` hits with a fusion reader.
+
+    ``decoder_tokenizer`` is for answers where the decoder has a vocabulary of its own.
+    """
 
     def __init__(
         self,
-        model: FiDT5,
+        model: FusionReader,
         tokenizer: PreTrainedTokenizerBase,
+        decoder_tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         n_context: int = 10,
         max_tokens: int = PASSAGE_TOKENS,
-        num_beams: int = 1,
+        decoding: Decoding | None = None,
     ) -> None:
+        from kofid.reader.generate import Decoding
+
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.decoder_tokenizer = decoder_tokenizer or tokenizer
         self.n_context = n_context
         self.max_tokens = max_tokens
-        self.num_beams = num_beams
+        self.decoding = decoding or Decoding()
 
     @classmethod
     def load(
@@ -44,63 +55,88 @@ class FiDReader:
         directory: str,
         *,
         device: torch.device | None = None,
+        dtype: str = "float32",
+        variant: Variant | None = None,
         n_context: int = 10,
         max_tokens: int = PASSAGE_TOKENS,
+        decoding: Decoding | None = None,
     ) -> FiDReader:
-        """Open a FiDT5 or any T5 checkpoint (safetensors only, no code of the model's own)."""
-        from transformers import AutoTokenizer
+        """Open a fusion reader or any T5 checkpoint (safetensors only, no code of the model's own); raise InputError."""
+        import torch
 
-        from kofid.reader.fid_t5 import FiDT5
+        from kofid.reader.checkpoints import open_reader_model
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-            model = FiDT5.from_pretrained(directory, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                say(
-                    f"리더 '{directory}'을(를) 열 수 없습니다: {error}",
-                    f"reader '{directory}' cannot be opened: {error}",
-                )
-            ) from error
-        return cls(model.float().to(device or "cpu"), tokenizer, n_context=n_context, max_tokens=max_tokens)
+        model = open_reader_model(directory, variant).to(device or "cpu", getattr(torch, dtype))
+        own = Path(directory) / _DECODER_TOKENIZER
+        second = open_tokenizer(str(own)) if own.is_dir() else None
+        settings = {"n_context": n_context, "max_tokens": max_tokens, "decoding": decoding}
+        return cls(model, open_tokenizer(directory), second, **settings)  # type: ignore[arg-type]
 
     def save(self, directory: Path) -> None:
-        """Write model (safetensors) and tokenizer."""
-        self.model.save_pretrained(directory)
+        """Write model (safetensors) and tokenizers."""
+        from kofid.reader.checkpoints import save_reader_model
+
+        save_reader_model(self.model, directory)
         self.tokenizer.save_pretrained(directory)
+        if self.decoder_tokenizer is not self.tokenizer:
+            self.decoder_tokenizer.save_pretrained(directory / _DECODER_TOKENIZER)
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
-        """Return the generated answer with the passage that the reader attends to most among those that say it."""
-        import torch
+        """Return the generated answer with the passage it comes from.
+
+        That is the first one that the reader points to, where it was trained to; else the one that it attends to most
+        among those that say the answer.
+        """
+        from kofid.reader.generate import generate
+        from kofid.reader.scores import score_passages
 
         if not hits or not question.strip():
             return []
         hits = hits[: self.n_context]
-        batch = self._encode([question], [hits])
-        with torch.inference_mode():
-            ids, probabilities = self.model.answer(**batch, max_new_tokens=ANSWER_TOKENS, num_beams=self.num_beams)
-        text = str(self.tokenizer.decode(ids[0], skip_special_tokens=True)).strip()
+        encoded = self._encode([question], [hits])
+        (decoded,) = generate(self.model, encoded, self.decoding)
+        text = str(self.decoder_tokenizer.decode(decoded.ids, skip_special_tokens=True)).strip()
+        text, cited = parse_target(text, len(hits)) if self.model.variant.pointing else (text, [])
         if not text:
             return []
-        attended = self.model.score_passages(**batch)[0].tolist()
-        best = max(range(len(hits)), key=lambda i: (has_answer(hits[i].passage.text, (text,)), attended[i]))
+        if cited:
+            best = cited[0] - 1
+        else:
+            attended = score_passages(self.model, encoded)[0]
+            best = max(range(len(hits)), key=lambda i: (has_answer(hits[i].passage.text, (text,)), attended[i]))
         passage = hits[best].passage
         start = passage.text.find(text)
         span = (start, start + len(text)) if start >= 0 else (None, None)
-        return [Answer(text, float(probabilities[0]), passage, *span)]
+        sources = tuple(hits[number - 1].passage.id for number in cited)
+        return [Answer(text, math.exp(decoded.log_probability), passage, *span, sources)]
 
     def score(self, pairs: Sequence[tuple[str, Sequence[Hit]]], batch_size: int = 4) -> Iterator[list[Hit]]:
         """Yield each question's hits with the reader's cross-attention scores, in the order given."""
+        from kofid.reader.scores import score_passages
+
         for start in range(0, len(pairs), batch_size):
             chosen = pairs[start : start + batch_size]
-            scores: list[list[float]] = [[]] * len(chosen)
-            if any(hits for _, hits in chosen):
-                batch = self._encode([q for q, _ in chosen], [hits for _, hits in chosen])
-                scores = self.model.score_passages(**batch).tolist()
-            for (_, hits), row in zip(chosen, scores, strict=True):
-                yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, row, strict=False)]
+            rows = score_passages(self.model, self._encode([q for q, _ in chosen], [hits for _, hits in chosen]))
+            for (_, hits), row in zip(chosen, rows, strict=True):
+                yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, row, strict=True)]
 
-    def _encode(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> dict[str, torch.Tensor]:
+    def _encode(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[Encoded]:
+        import torch
+
         passages = [[hit.passage for hit in row] for row in hits]
-        batch = encode_inputs(self.tokenizer, questions, passages, self.max_tokens)
-        return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
+        pointing = self.model.variant.pointing
+        batch = encode_inputs(self.tokenizer, questions, passages, self.max_tokens, pointing=pointing)
+        with torch.inference_mode():
+            return self.model.encode(batch.to(self.model.device))
+
+
+def open_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Open a tokenizer (folder or hub name, no code of its own); raise InputError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            say(f"토크나이저 '{name}'을(를) 열 수 없습니다: {error}", f"tokenizer '{name}' cannot be opened: {error}")
+        ) from error

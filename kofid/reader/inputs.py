@@ -1,7 +1,8 @@
-"""Questions and passages as a reader's input tokens."""
+"""Questions and passages as a reader's input tokens, and answers as its output."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,32 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from kofid.reader.fusion import Batch
+
 PASSAGE_TOKENS = 250
 ANSWER_TOKENS = 32
+IGNORED = -100
+_POINTED = re.compile(r"\s*index\s*:\s*([\d\s,]*?)\s*answer\s*:\s*(.*)", re.DOTALL)
 
 
-def format_input(question: str, passage: Passage) -> str:
-    """Return one passage's input text (Izacard and Grave 2021, section 3)."""
-    return f"question: {question} title: {passage.title} context: {passage.text}"
+def format_input(question: str, passage: Passage, number: int | None = None) -> str:
+    """Return one passage's input text (Izacard and Grave 2021, section 3), numbered from 1 for source pointing."""
+    index = "" if number is None else f"index: {number} "
+    return f"question: {question} {index}title: {passage.title} context: {passage.text}"
+
+
+def format_target(answer: str, sources: Sequence[int] | None) -> str:
+    """Return what the reader is to write; with ``sources`` their numbers first (FiD-Light, section 3.3)."""
+    return answer if sources is None else f"index: {' '.join(map(str, sources))} answer: {answer}"
+
+
+def parse_target(text: str, n_passages: int) -> tuple[str, list[int]]:
+    """Return the answer and the passages' numbers of what a pointing reader wrote; no numbers that do not exist."""
+    match = _POINTED.fullmatch(text)
+    if match is None:
+        return text, []
+    numbers = dict.fromkeys(map(int, re.findall(r"\d+", match[1])))
+    return match[2].strip(), [n for n in numbers if 1 <= n <= n_passages]
 
 
 def encode_inputs(
@@ -25,32 +45,32 @@ def encode_inputs(
     questions: Sequence[str],
     passages: Sequence[Sequence[Passage]],
     max_tokens: int = PASSAGE_TOKENS,
-) -> dict[str, torch.Tensor]:
-    """Return ``input_ids`` and ``attention_mask`` of shape (batch, n_passages, length).
-
-    Inputs are cut on the right at ``max_tokens``. A question with fewer passages than the others is filled up with
-    passages whose mask is all zero.
-    """
+    *,
+    pointing: bool = False,
+) -> Batch:
+    """Return the passages of questions as one packed batch, each cut on the right at ``max_tokens``."""
     import torch
 
-    n_passages = max(map(len, passages), default=0)
-    texts = [format_input(q, p) for q, row in zip(questions, passages, strict=True) for p in row]
-    rows = tokenizer(texts, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
-    length = rows["input_ids"].shape[-1]
-    input_ids = torch.full((len(questions), n_passages, length), tokenizer.pad_token_id)
-    mask = torch.zeros_like(input_ids)
-    start = 0
-    for i, row in enumerate(passages):
-        input_ids[i, : len(row)] = rows["input_ids"][start : start + len(row)]
-        mask[i, : len(row)] = rows["attention_mask"][start : start + len(row)]
-        start += len(row)
-    return {"input_ids": input_ids, "attention_mask": mask}
+    from kofid.reader.fusion import Batch
+
+    texts = [
+        format_input(question, passage, number if pointing else None)
+        for question, row in zip(questions, passages, strict=True)
+        for number, passage in enumerate(row, 1)
+    ]
+    rows = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
+    ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
+    return Batch(ids, [len(row) for row in rows], [len(row) for row in passages])
 
 
 def encode_targets(
     tokenizer: PreTrainedTokenizerBase, targets: Sequence[str], max_tokens: int = ANSWER_TOKENS
 ) -> torch.Tensor:
-    """Return labels of shape (batch, length), padding as -100, which the loss leaves out."""
-    batch = tokenizer(list(targets), truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
-    labels: torch.Tensor = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    return labels
+    """Return labels of shape (batch, length), each ended by the end token and padded with -100, which the loss leaves out."""
+    import torch
+
+    rows = tokenizer(list(targets), truncation=True, max_length=max_tokens)["input_ids"]
+    end = tokenizer.eos_token_id
+    rows = [row if row and row[-1] == end else [*row[: max_tokens - 1], end] for row in rows]  # GPT-2's add no end
+    longest = max(map(len, rows), default=0)
+    return torch.tensor([[*row, *[IGNORED] * (longest - len(row))] for row in rows], dtype=torch.long)

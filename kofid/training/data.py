@@ -56,15 +56,19 @@ def _gold(question: Question, index: Index) -> list[Hit]:
 
 
 def reader_dataset(examples: Sequence[Example], n_context: int) -> Dataset:
-    """Return rows of ``question``, ``target`` and parallel ``titles`` and ``texts``; raise InputError when none is left."""
+    """Return rows of ``question``, ``targets`` (right answers), and parallel ``titles``, ``texts`` and ``positive``.
+
+    Raises InputError when none is left.
+    """
     from datasets import Dataset
 
     rows = [
         {
             "question": e.question.text,
-            "target": e.target or e.question.answers[0],
+            "targets": [e.target] if e.target else list(e.question.answers),
             "titles": [hit.passage.title for hit in e.hits[:n_context]],
             "texts": [hit.passage.text for hit in e.hits[:n_context]],
+            "positive": [is_positive(e.question, hit.passage) for hit in e.hits[:n_context]],
         }
         for e in examples
         if e.hits and (e.target or e.question.answers)

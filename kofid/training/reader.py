@@ -1,4 +1,4 @@
-"""Training a FiDT5 reader."""
+"""Training a fusion reader."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.errors import UsageError
-from kofid.language import say
 from kofid.reader.fid import FiDReader
-from kofid.reader.inputs import encode_inputs, encode_targets
+from kofid.reader.inputs import encode_inputs, encode_targets, format_target
 from kofid.training.data import reader_dataset
 from kofid.training.tokenizer import train_tokenizer
 from kofid.training.trainer import OnStep, TrainOptions, train
@@ -19,24 +17,51 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from kofid.reader.fusion import Batch, Variant
+
 VOCABULARY = 8_000
 
 
-def fresh_reader(size: str, texts: Sequence[str], *, vocab_size: int = VOCABULARY, seed: int = 1) -> FiDReader:
+def fresh_reader(
+    size: str,
+    texts: Sequence[str],
+    variant: Variant | None = None,
+    *,
+    skt: bool = False,
+    n_decoder_layers: int | None = None,
+    vocab_size: int = VOCABULARY,
+    seed: int = 1,
+) -> FiDReader:
     """Return an untrained reader of a named size with a tokenizer learned from ``texts``."""
     from kofid.devices import seed_everything
-    from kofid.reader.fid_t5 import FRESH, FiDT5, fresh_config, mimetic_init
+    from kofid.reader.fresh import fresh_reader_model
+    from kofid.reader.fusion import Variant
 
-    if size not in FRESH:
-        sizes = ", ".join(FRESH)
-        raise UsageError(
-            say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}")
-        )
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
-    model = FiDT5(fresh_config(size, len(tokenizer)))
-    mimetic_init(model)
-    return FiDReader(model, tokenizer)
+    options: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
+    return FiDReader(fresh_reader_model(size, len(tokenizer), variant or Variant(), **options), tokenizer)
+
+
+def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:
+    """Return the packed batch of rows of ``reader_dataset``; of several right answers one is drawn (torch's seed)."""
+    import torch
+
+    pointing = reader.model.variant.pointing
+    passages = [
+        [Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True)] for row in rows
+    ]
+    batch = encode_inputs(
+        reader.tokenizer, [row["question"] for row in rows], passages, reader.max_tokens, pointing=pointing
+    )
+    targets = []
+    for row in rows:
+        n = len(row["targets"])
+        answer = row["targets"][int(torch.randint(n, ())) if n > 1 else 0]
+        sources = [number for number, positive in enumerate(row["positive"], 1) if positive]
+        targets.append(format_target(answer, sources if pointing else None))
+    batch.labels = encode_targets(reader.decoder_tokenizer, targets)
+    return batch
 
 
 def train_reader(
@@ -52,16 +77,12 @@ def train_reader(
     """Train ``reader`` in place to write the target from each example's first ``n_context`` passages."""
     dataset = reader_dataset(examples, n_context)
 
-    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        passages = [
-            [Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True)] for row in rows
-        ]
-        batch = encode_inputs(reader.tokenizer, [row["question"] for row in rows], passages, reader.max_tokens)
-        return batch | {"labels": encode_targets(reader.tokenizer, [row["target"] for row in rows])}
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"batch": reader_batch(reader, rows)}
 
     def loss(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        value: torch.Tensor = model(**inputs).loss
-        return value
+        value, _ = model(inputs["batch"].to(reader.model.device))
+        return value  # type: ignore[no-any-return]
 
     figures = train(reader.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
     reader.model.eval()

@@ -1,0 +1,162 @@
+"""Fusion readers on disk, and fusion readers made of other people's checkpoints.
+
+A folder holds ``config.json`` and ``model.safetensors``. A FiDT5 without options of its own is a plain T5 checkpoint, which
+Transformers opens as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel, PreTrainedConfig, T5Config
+
+from kofid.errors import InputError
+from kofid.language import say
+from kofid.reader.fusion import FusionReader, Variant
+from kofid.reader.heads import pooled_heads
+
+Weights = dict[str, torch.Tensor]
+WEIGHTS = "model.safetensors"
+_SKT = "kofid-fid-skt"
+
+
+def open_reader_model(name: str, variant: Variant | None = None) -> FusionReader:
+    """Open a fusion reader, or make a FiDT5 of a T5 or mT5 checkpoint (folder or hub name; safetensors only).
+
+    With ``variant`` the reader is given those options, its weights fitted; without, it keeps its own. Raises InputError.
+    """
+    try:
+        config = _config_of(name)
+        if "fusion" in config:
+            return _open_own(Path(name), config, variant)
+        if config.get("model_type") not in ("t5", "mt5"):
+            raise InputError(_not_t5(name, config.get("model_type")))
+        return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True), variant or Variant())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            say(f"리더 '{name}'을(를) 열 수 없습니다: {error}", f"reader '{name}' cannot be opened: {error}")
+        ) from error
+
+
+def _config_of(name: str) -> dict[str, Any]:
+    file = Path(name) / "config.json"
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+    return dict(PreTrainedConfig.get_config_dict(name)[0])
+
+
+def _not_t5(name: str, kind: object) -> str:
+    return say(
+        f"{name}: T5가 아닙니다 (model_type {kind!r}). t5와 mt5 체크포인트를 쓸 수 있습니다.",
+        f"{name}: not a T5 (model_type {kind!r}); there must be a t5 or mt5 checkpoint",
+    )
+
+
+def save_reader_model(reader: FusionReader, directory: Path) -> None:
+    """Write configuration and weights."""
+    directory.mkdir(parents=True, exist_ok=True)
+    fusion = asdict(reader.variant)
+    if reader.decoder_config is None:
+        config: dict[str, Any] = reader.config.to_dict() | {"architectures": ["T5ForConditionalGeneration"]}
+        config |= {"fusion": fusion} if reader.variant != Variant() else {}
+    else:
+        parts = {"encoder": reader.config.to_dict(), "decoder": reader.decoder_config.to_dict()}
+        config = {"model_type": _SKT, **parts, "fusion": fusion}
+    (directory / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in reader.state_dict().items()}
+    save_file(weights, str(directory / WEIGHTS), metadata={"format": "pt"})
+
+
+def _open_own(directory: Path, config: dict[str, Any], variant: Variant | None) -> FusionReader:
+    weights = load_file(str(directory / WEIGHTS))
+    fusion = config.pop("fusion")
+    own = Variant(**fusion | {"cross_layers": tuple(fusion["cross_layers"])})
+    if config.get("model_type") == _SKT:
+        t5, gpt2 = T5Config(**config["encoder"]), GPT2Config(**config["decoder"])
+        return _made(t5, variant or own, weights, gpt2)
+    return _made(T5Config(**config), variant or own, weights)
+
+
+def from_t5(model: Any, variant: Variant = Variant()) -> FusionReader:
+    """Return the FiDT5 with the weights of a Transformers T5 or mT5."""
+    config = T5Config(**model.config.to_dict() | {"model_type": "t5"})
+    if model.config.model_type == "mt5":
+        config.scale_decoder_outputs = False
+    weights = {name: w for name, w in model.state_dict().items() if not name.endswith("embed_tokens.weight")}
+    if model.lm_head.weight.data_ptr() == model.shared.weight.data_ptr():
+        del weights["lm_head.weight"]
+    return _made(config, variant, weights)
+
+
+def open_gpt2(name: str) -> GPT2LMHeadModel:
+    """Open a GPT-2 checkpoint (folder or hub name; safetensors only); raise InputError."""
+    try:
+        return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            say(f"디코더 '{name}'을(를) 열 수 없습니다: {error}", f"decoder '{name}' cannot be opened: {error}")
+        ) from error
+
+
+def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant = Variant()) -> FusionReader:
+    """Return the FiDSKT of a FiDT5's encoder and a GPT-2; its bridge and cross-attention are new.
+
+    The new layers end in zeros, so that at first the decoder writes as it did alone.
+    """
+    config: GPT2Config = decoder.config
+    reader = FusionReader(encoder.config, Variant(), config)
+    for attention in reader.decoder.cross_attentions:
+        if attention is not None:
+            for part in (attention.q, attention.k, attention.v):
+                torch.nn.init.normal_(part.weight, std=config.initializer_range)
+                torch.nn.init.zeros_(part.bias)
+            torch.nn.init.zeros_(attention.o.weight)
+            torch.nn.init.zeros_(attention.o.bias)
+    kept = {n: w for n, w in encoder.state_dict().items() if n.startswith(("encoder.", "shared."))}
+    weights = reader.state_dict() | kept | gpt2_weights(decoder.transformer.state_dict(), config.n_embd)
+    return _made(encoder.config, variant, weights, config)
+
+
+def gpt2_weights(weights: Weights, d_model: int) -> Weights:
+    """Return a GPT-2's weights by the names that ``GPT2Decoder`` has for them, matrices transposed, q, k and v apart."""
+    renamed: Weights = {}
+    for name, weight in weights.items():
+        if name.endswith((".attn.bias", ".masked_bias")):
+            continue  # causal masks that old checkpoints keep
+        name = name.replace(".mlp.", ".").replace("attn.c_proj", "attn.o").replace("attention.c_proj", "attention.o")
+        matrix = weight.T if weight.dim() == 2 and name.startswith("h.") else weight
+        for fused, parts in (("c_attn", "qkv" if "crossattention" not in name else "kv"), ("q_attn", "q")):
+            if f".{fused}." in name:
+                pieces = matrix.split(d_model)
+                renamed |= {
+                    f"decoder.{name.replace(fused, part)}": piece for part, piece in zip(parts, pieces, strict=True)
+                }
+                break
+        else:
+            renamed["wte.weight" if name == "wte.weight" else f"decoder.{name}"] = matrix
+    return renamed
+
+
+def _made(config: T5Config, variant: Variant, weights: Weights, decoder: GPT2Config | None = None) -> FusionReader:
+    """Return a reader with ``weights``: those it has no place for are left out, key-value heads pooled."""
+    with torch.device("meta"):
+        reader = FusionReader(config, variant, decoder)
+        if "lm_head.weight" in weights:
+            reader.untie()
+    d_head = config.d_kv if decoder is None else decoder.n_embd // decoder.n_head
+    fitted: Weights = {}
+    for name, place in reader.state_dict().items():
+        if name not in weights:
+            raise InputError(say(f"체크포인트에 {name}이(가) 없습니다", f"the checkpoint lacks {name}"))
+        weight = weights[name]
+        if weight.shape != place.shape and name.rpartition(".")[0].endswith((".k", ".v")):
+            weight = pooled_heads(weight, weight.shape[0] // d_head, place.shape[0] // d_head)
+        fitted[name] = weight.detach().contiguous()
+    reader.load_state_dict(fitted, strict=True, assign=True)
+    return reader

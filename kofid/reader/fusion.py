@@ -1,0 +1,218 @@
+"""Fusion-in-Decoder (Izacard and Grave 2021): passages are encoded apart and fused in the decoder's cross-attention.
+
+One model for all its variants. FiD-Light (Hofstaetter et al. 2023) keeps the first k states of each passage; FiDO (de Jong
+et al. 2023) gives cross-attention to few decoder layers and shares key-value heads; FiDSKT joins a T5 encoder to a GPT-2
+decoder. They combine freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import GPT2Config, T5Config
+
+from kofid.errors import UsageError
+from kofid.language import say
+from kofid.reader.gpt2 import GPT2Decoder
+from kofid.reader.heads import Memory, Watch
+from kofid.reader.inputs import IGNORED
+from kofid.reader.t5 import Encoder, Past, T5Decoder
+
+# Tokens that are encoded at a time when no gradient is needed: enough to keep the processor busy, few enough for memory.
+ENCODED_AT_A_TIME = 2_048
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What makes a reader FiD-Light or FiDO.
+
+    ``first_k`` states are kept of each passage (0: all). Decoder layers ``cross_layers``, counted from 1, have
+    cross-attention (empty: all). The decoder has ``n_kv_heads`` key-value heads (0: as many as heads). With ``pointing``
+    the reader also writes the numbers of the passages that it answers from.
+    """
+
+    first_k: int = 0
+    cross_layers: tuple[int, ...] = ()
+    n_kv_heads: int = 0
+    pointing: bool = False
+
+    @staticmethod
+    def every(n: int, n_layers: int) -> tuple[int, ...]:
+        """Return layers n, 2n, 3n, ...; raise UsageError when that is none."""
+        if not 1 <= n <= n_layers:
+            raise UsageError(
+                say(
+                    f"--n-cross-layer {n}: 1에서 {n_layers} 사이여야 합니다",
+                    f"--n-cross-layer {n}: must be 1 to {n_layers}",
+                )
+            )
+        return tuple(range(n, n_layers + 1, n))
+
+
+@dataclass
+class Batch:
+    """Passages of several questions, one after another without padding.
+
+    ``input_ids`` (n_tokens,); ``lengths``: tokens of each passage; ``n_passages`` of each question;
+    ``labels`` (n_questions, n_target_tokens), padded with -100.
+    """
+
+    input_ids: torch.Tensor
+    lengths: list[int]
+    n_passages: list[int]
+    labels: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Batch(self.input_ids.to(device), self.lengths, self.n_passages, labels)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A question's encoder states (n_states, d_model), and how many of them each passage has."""
+
+    states: torch.Tensor
+    lengths: list[int]
+
+
+class FusionReader(nn.Module):
+    """Encoder, decoder and output layer, with T5's parameter names where the decoder is T5's.
+
+    ``decoder_config`` None: FiDT5; a GPT2Config: FiDSKT, whose states pass a linear bridge.
+    """
+
+    def __init__(
+        self, config: T5Config, variant: Variant = Variant(), decoder_config: GPT2Config | None = None
+    ) -> None:
+        super().__init__()
+        self.config, self.decoder_config, self.variant = config, decoder_config, variant
+        n_layers = decoder_config.n_layer if decoder_config else config.num_decoder_layers
+        n_heads = decoder_config.n_head if decoder_config else config.num_heads
+        cross_layers = variant.cross_layers or Variant.every(1, n_layers)
+        n_kv_heads = variant.n_kv_heads or n_heads
+        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.encoder = Encoder(config)
+        if decoder_config is None:
+            self.decoder: T5Decoder | GPT2Decoder = T5Decoder(config, cross_layers, n_kv_heads)
+        else:
+            self.decoder = GPT2Decoder(decoder_config, cross_layers, n_kv_heads)
+            self.bridge = nn.Linear(config.d_model, decoder_config.n_embd)
+            self.wte = nn.Embedding(decoder_config.vocab_size, decoder_config.n_embd)
+        self.lm_head: nn.Linear | None = None  # tied, unless a checkpoint has its own
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.shared.weight.device
+
+    @property
+    def start_token(self) -> int:
+        """The token that decoding starts from."""
+        own = self.decoder_config.bos_token_id if self.decoder_config else self.config.decoder_start_token_id
+        return int(own if own is not None else self.config.pad_token_id or 0)
+
+    @property
+    def end_token(self) -> int:
+        """The token that ends an answer."""
+        own = self.decoder_config.eos_token_id if self.decoder_config else self.config.eos_token_id
+        return int(own[0] if isinstance(own, list) else own)
+
+    def untie(self) -> None:
+        """Give the model an output layer of its own."""
+        tokens = self.wte if self.decoder_config else self.shared
+        self.lm_head = nn.Linear(tokens.embedding_dim, tokens.num_embeddings, bias=False)
+
+    # --- encoding ---
+
+    def encode(self, batch: Batch) -> list[Encoded]:
+        """Return the states of each question's passages."""
+        if self.training:
+            passages = self.encoder(self.shared(batch.input_ids), batch.lengths).split(batch.lengths)
+        else:
+            passages = self._encode_in_groups(batch)
+        k = self.variant.first_k
+        kept = [states[:k] if k else states for states in passages]
+        encoded, start = [], 0
+        for n in batch.n_passages:
+            own = kept[start : start + n]
+            states = torch.cat(own) if own else self.shared.weight.new_zeros(0, self.config.d_model)
+            encoded.append(
+                Encoded(states if self.decoder_config is None else self.bridge(states), [len(p) for p in own])
+            )
+            start += n
+        return encoded
+
+    def _encode_in_groups(self, batch: Batch) -> list[torch.Tensor]:
+        """Encode a few passages at a time, long ones with long ones; the result is the same."""
+        ids = batch.input_ids.split(batch.lengths)
+        order = sorted(range(len(ids)), key=lambda i: batch.lengths[i])
+        passages = list(ids)
+        k = self.variant.first_k
+        for group in _groups(order, batch.lengths, ENCODED_AT_A_TIME):
+            lengths = [batch.lengths[i] for i in group]
+            states = self.encoder(self.shared(torch.cat([ids[i] for i in group])), lengths)
+            for i, own in zip(group, states.split(lengths), strict=True):
+                passages[i] = own[:k].clone() if k else own  # the rest need not be kept in memory
+        return passages
+
+    # --- decoding ---
+
+    def remember(self, encoded: Sequence[Encoded], *, absorbed: bool = False) -> list[list[Memory] | None]:
+        """Return for each decoder layer the memories of all questions, None where it has no cross-attention."""
+        return [
+            attention and [attention.remember(e.states, absorbed=absorbed) for e in encoded]
+            for attention in self.decoder.cross_attentions
+        ]
+
+    def decode(
+        self,
+        ids: torch.Tensor,
+        memories: Sequence[list[Memory] | None],
+        past: Past | None = None,
+        watch: Watch | None = None,
+    ) -> tuple[torch.Tensor, Past]:
+        """Return hidden states (n_rows, n_tokens, d_model) of decoder ids (n_rows, n_tokens), and the past.
+
+        ``watch`` is called with each cross-attention, its input and its memories.
+        """
+        tokens = self.wte if self.decoder_config else self.shared
+        hidden, past = self.decoder(tokens(ids), memories, past, watch)
+        return hidden, past
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits (.., n_vocabulary) of decoder states (.., d_model)."""
+        if self.lm_head is not None:
+            return self.lm_head(hidden)
+        if self.decoder_config:
+            return hidden @ self.wte.weight.T
+        if self.config.scale_decoder_outputs:
+            hidden = hidden * self.config.d_model**-0.5
+        return hidden @ self.shared.weight.T
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return loss () and logits (n_questions, n_target_tokens, n_vocabulary) of a batch with labels."""
+        if batch.labels is None:
+            raise ValueError("no labels")
+        starts = torch.full_like(batch.labels[:, :1], self.start_token)
+        given = torch.cat((starts, batch.labels[:, :-1].masked_fill(batch.labels[:, :-1] == IGNORED, 0)), dim=1)
+        hidden, _ = self.decode(given, self.remember(self.encode(batch)))
+        logits = self.logits(hidden)
+        loss = cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED)
+        return loss, logits
+
+
+def _groups(order: Sequence[int], lengths: Sequence[int], n_tokens: int) -> Iterator[list[int]]:
+    """Yield runs of ``order`` of at most ``n_tokens`` tokens together, one at least."""
+    group: list[int] = []
+    for i in order:
+        if group and sum(lengths[j] for j in group) + lengths[i] > n_tokens:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group

@@ -1,0 +1,151 @@
+"""Attention heads, packed: sequences lie one after another without padding, so no mask is ever needed.
+
+Keys and values may be fewer than queries (grouped-query attention, Ainslie et al. 2023; one of each is multi-query
+attention, Shazeer 2019). The queries that share a key are then rows of one product: nothing is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class Attention(nn.Module):
+    """Projections of one attention layer.
+
+    ``q`` maps (.., d_model) to ``n_heads`` heads, ``k`` and ``v`` to ``n_kv_heads`` (a divisor of ``n_heads``), ``o``
+    back. Logits are multiplied by ``scale``: 1 in T5, d_head ** -0.5 in GPT-2.
+    """
+
+    def __init__(
+        self, d_model: int, n_heads: int, n_kv_heads: int, d_head: int, *, scale: float = 1.0, bias: bool = False
+    ) -> None:
+        super().__init__()
+        if n_heads % n_kv_heads:
+            raise ValueError(f"{n_kv_heads} key-value heads do not divide {n_heads} heads")
+        self.n_heads, self.n_kv_heads, self.d_head, self.scale = n_heads, n_kv_heads, d_head, scale
+        self.q = nn.Linear(d_model, n_heads * d_head, bias=bias)
+        self.k = nn.Linear(d_model, n_kv_heads * d_head, bias=bias)
+        self.v = nn.Linear(d_model, n_kv_heads * d_head, bias=bias)
+        self.o = nn.Linear(n_heads * d_head, d_model, bias=bias)
+
+    def queries(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return queries (n_kv_heads, group x n, d_head) of ``hidden`` (n, d_model): head-major within each group."""
+        split = self.q(hidden).view(-1, self.n_heads, self.d_head).transpose(0, 1)
+        return split.reshape(self.n_kv_heads, -1, self.d_head)
+
+    def keys_values(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values (n_kv_heads, n, d_head) of ``hidden`` (n, d_model)."""
+        k, v = (part(hidden).view(-1, self.n_kv_heads, self.d_head).transpose(0, 1) for part in (self.k, self.v))
+        return k, v
+
+    def merge(self, context: torch.Tensor) -> torch.Tensor:
+        """Return ``o`` of what ``attend`` gave, (n_kv_heads, group x n, d_head), as (n, d_model)."""
+        return self.o(self.concatenate(context))
+
+    def concatenate(self, context: torch.Tensor) -> torch.Tensor:
+        """Return the heads side by side: (n_kv_heads, group x n, d_head) as (n, n_heads x d_head)."""
+        return context.view(self.n_heads, -1, self.d_head).transpose(0, 1).flatten(1)
+
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return softmax(q k / sqrt + bias) v for one sequence; ``bias`` (n_heads, n_queries, n_keys)."""
+        if bias is not None:
+            bias = bias.reshape(self.n_kv_heads, -1, bias.shape[-1])[None]
+        return scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=bias, scale=self.scale)[0]
+
+    def attend_packed(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
+        """Return self-attention within each of the sequences packed in ``hidden`` (n, d_model), before ``o``.
+
+        ``bias`` (n_heads, longest, longest).
+        """
+        projected = (part(hidden).split(list(lengths)) for part in (self.q, self.k, self.v))
+        context = []
+        for n, *qkv in zip(lengths, *projected, strict=True):
+            q, k, v = (x.view(n, -1, self.d_head).transpose(0, 1) for x in qkv)
+            context.append(self.concatenate(self.attend(q, k, v, bias[:, :n, :n])))
+        return torch.cat(context)
+
+    def attend_causally(
+        self, hidden: torch.Tensor, bias: torch.Tensor, past: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Return self-attention of ``hidden`` (n_rows, n_tokens, d_model) to itself and the past, and the new past.
+
+        ``bias`` (n_heads, n_tokens, n_past + n_tokens) is -inf where a token must not look. The past is keys and values
+        of shape (n_rows, n_kv_heads, n_past, d_head).
+        """
+        rows, n, _ = hidden.shape
+        q, k, v = (part(hidden).view(rows, n, -1, self.d_head).transpose(1, 2) for part in (self.q, self.k, self.v))
+        if past is not None:
+            k, v = (torch.cat(pair, dim=2) for pair in zip(past, (k, v), strict=True))
+        q = q.reshape(rows, self.n_kv_heads, -1, self.d_head)
+        grouped = bias.reshape(1, self.n_kv_heads, -1, bias.shape[-1])
+        context = scaled_dot_product_attention(q, k, v, attn_mask=grouped.to(q.dtype), scale=self.scale)
+        context = context.view(rows, self.n_heads, n, self.d_head).transpose(1, 2).flatten(2)
+        return self.o(context), (k, v)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a cross-attention layer attends to, for one question: keys and values, or the states themselves."""
+
+    keys: torch.Tensor  # (n_kv_heads, n_states, d_head), or when absorbed the states (n_states, d_model)
+    values: torch.Tensor | None  # None when absorbed
+
+
+class CrossAttention(Attention):
+    """Attention of the decoder to a question's encoder states."""
+
+    def remember(self, states: torch.Tensor, *, absorbed: bool = False) -> Memory:
+        """Prepare for attention to ``states`` (n_states, d_model).
+
+        ``absorbed`` keeps no keys and values: the key projection moves into the query, q (W x) = (q W) x, and the value
+        projection behind the attention. Exact, and without any cache of its own; worth it for a few tokens over many
+        states.
+        """
+        return Memory(states, None) if absorbed else Memory(*self.keys_values(states))
+
+    def forward(self, hidden: torch.Tensor, memories: Sequence[Memory]) -> torch.Tensor:
+        """Return attention of ``hidden`` (n_rows, n_tokens, d_model) to the memories, an equal share of rows to each."""
+        rows = len(hidden) // len(memories)
+        parts = [self._attend_to(part.flatten(0, 1), m) for part, m in zip(hidden.split(rows), memories, strict=True)]
+        return self.o(torch.cat(parts)).view_as(hidden)
+
+    def _attend_to(self, hidden: torch.Tensor, memory: Memory) -> torch.Tensor:
+        q = self.queries(hidden)
+        if memory.values is not None:
+            return self.concatenate(self.attend(q, memory.keys, memory.values))
+        states = memory.keys[None, None]
+        key = self.k.weight.view(self.n_kv_heads, self.d_head, -1)
+        value = self.v.weight.view(self.n_kv_heads, self.d_head, -1)
+        absorbed = torch.bmm(q, key).flatten(0, 1)[None, None]  # a bias of keys moves all logits alike: no matter
+        context = scaled_dot_product_attention(absorbed, states, states, scale=self.scale)
+        context = torch.bmm(context.view(self.n_kv_heads, -1, states.shape[-1]), value.transpose(1, 2))
+        if self.v.bias is not None:  # attention sums to one
+            context = context + self.v.bias.view(self.n_kv_heads, 1, self.d_head)
+        return self.concatenate(context)
+
+    def logits(self, hidden: torch.Tensor, memory: Memory) -> torch.Tensor:
+        """Return logits before the softmax, (n_heads, n, n_states), of ``hidden`` (n, d_model)."""
+        if memory.values is None:
+            raise ValueError("an absorbed memory has no keys")
+        scores = self.scale * self.queries(hidden) @ memory.keys.transpose(1, 2)
+        return scores.view(self.n_heads, len(hidden), -1)
+
+
+# Called with a cross-attention, its input (n_rows, n_tokens, d_model) and its memories.
+Watch = Callable[[CrossAttention, torch.Tensor, Sequence[Memory]], None]
+
+
+def pooled_heads(weight: torch.Tensor, n_heads: int, n_kv_heads: int) -> torch.Tensor:
+    """Return key or value weights (n_heads x d_head, ..) as (n_kv_heads x d_head, ..), each the mean of its group.
+
+    Ainslie et al. 2023 ("GQA"), section 2.1.
+    """
+    grouped = weight.view(n_kv_heads, n_heads // n_kv_heads, -1, *weight.shape[1:])
+    return grouped.mean(1).flatten(0, 1)
