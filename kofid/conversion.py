@@ -1,4 +1,7 @@
-"""Between TREC, BEIR, FiD JSON and kofid's own JSON lines: what each file holds is found out from the file."""
+"""Between TREC, BEIR, FiD JSON and kofid's own JSON lines: what each file holds is found out from the file.
+
+A model's checkpoint is told apart as well; ``kofid.reader.foreign`` converts it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from kofid.artifacts import write_file, write_folder
+from kofid.artifacts import artifact_kind, is_artifact, write_file, write_folder
 from kofid.errors import InputError, UsageError
 from kofid.formats import beir, trec
 from kofid.formats.corpus import read_corpus
@@ -20,7 +23,7 @@ from kofid.formats.records import read_lines, read_records
 from kofid.language import say
 from kofid.types import Example, Hit, Passage, Question
 
-Kind = Literal["trec-run", "trec-qrels", "beir", "fid", "squad", "questions", "passages"]
+Kind = Literal["trec-run", "trec-qrels", "beir", "fid", "squad", "questions", "passages", "checkpoint"]
 Target = Literal["trec-run", "trec-qrels", "beir", "fid", "jsonl"]
 FindPassage = Callable[[str], Passage | None]
 
@@ -29,6 +32,8 @@ def kind_of(source: str, encoding: str | None = None) -> Kind:
     """Return what a file or folder holds, by its first line or record; raises InputError for what is none of these."""
     if beir.is_beir(source):
         return "beir"
+    if _is_checkpoint(Path(source)):
+        return "checkpoint"
     line = next((text for _, text in read_lines(source, encoding) if text.strip()), "")
     columns = trec.columns_of(line)
     if columns is not None and not line.lstrip().startswith(("{", "[")):
@@ -40,10 +45,15 @@ def kind_of(source: str, encoding: str | None = None) -> Kind:
             return kind
     raise InputError(
         say(
-            f"{source}: 무슨 형식인지 알 수 없습니다 (TREC, BEIR 폴더, FiD JSON, 질문이나 패시지의 JSONL)",
-            f"{source}: format not recognised (TREC, BEIR folder, FiD JSON, JSONL of questions or passages)",
+            f"{source}: 무슨 형식인지 알 수 없습니다 (TREC, BEIR 폴더, FiD JSON, 질문이나 패시지의 JSONL, 모델 폴더)",
+            f"{source}: format not recognised (TREC, BEIR folder, FiD JSON, JSONL of questions or passages, model folder)",
         )
     )
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Tell whether a folder holds a Transformers model or a reader that kofid wrote."""
+    return (folder / "config.json").is_file() or (is_artifact(folder) and artifact_kind(folder) == "reader")
 
 
 _TELLING_FIELDS: dict[Kind, tuple[str, ...]] = {
@@ -72,6 +82,18 @@ class Sources:
     def holding(self, *kinds: Kind) -> list[str]:
         """Return the sources of these kinds."""
         return [source for source, kind in self.kinds.items() if kind in kinds]
+
+    def checkpoint(self) -> Path:
+        """Return the model's folder that is the only source; raises UsageError where it is not."""
+        if list(self.kinds.values()) != ["checkpoint"]:
+            given = ", ".join(f"{source} ({kind})" for source, kind in self.kinds.items())
+            raise UsageError(
+                say(
+                    f"reader에는 모델 폴더 하나만 주세요. 받은 것: {given}",
+                    f"reader takes one model folder and nothing else; given: {given}",
+                )
+            )
+        return Path(next(iter(self.kinds)))
 
     def passages(self) -> Iterator[Passage]:
         """Yield all passages; none where no source has any."""
@@ -141,8 +163,10 @@ def _missing(source: str, what: str, name: str) -> InputError:
     )
 
 
-def guess_target(output: Path, sources: Sources) -> Target:
+def guess_target(output: Path, sources: Sources) -> Target | Literal["reader"]:
     """Return the format that the output's name and the sources ask for; raises UsageError where they do not tell."""
+    if sources.holding("checkpoint"):
+        return "reader"
     has_run = bool(sources.holding("trec-run", "fid"))
     match output.suffix:
         case ".json" | ".jsonl" if sources.holding("trec-run"):

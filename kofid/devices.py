@@ -30,6 +30,24 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def reading_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the type of number to read with: ``float32``, ``bfloat16``, or for ``auto`` the latter where it is fast."""
+    import torch
+
+    if name != "auto":
+        return torch.float32 if name == "float32" else torch.bfloat16
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _has_bf16_products()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _has_bf16_products() -> bool:
+    """Tell whether the processor multiplies bfloat16 in hardware."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") or capabilities.get("bf16"))
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch."""
     from transformers import set_seed

@@ -6,21 +6,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kofid.metrics import answer_metrics
+from kofid.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
 from kofid.pipeline import Pipeline
-from kofid.text import character_f1, exact_match, has_answer, robust_match
+from kofid.reader.span_question import ASKS, question_type
+from kofid.text import character_f1, exact_match, robust_match
 from kofid.types import Question
+
+QUESTION_TYPES = (*ASKS, "other")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One question's predicted answer, its confidence, and whether the passages read say a right answer."""
+    """One question's predicted answer, its confidence and passage, and how far down the passages say a right answer.
+
+    ``answer_rank``: rank, from 1, of the first passage that says one; None where none does.
+    """
 
     question: Question
     answer: str
     confidence: float
     passage_id: str
-    answer_in_passages: bool
+    title: str
+    answer_rank: int | None
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer is right, particles, brackets and spaces aside."""
+        return robust_match(self.answer, self.question.answers)
+
+    @property
+    def type(self) -> str:
+        """What the question asks for, one of QUESTION_TYPES."""
+        return question_type(self.question.text)
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction with its own scores, for reading the wrong ones."""
@@ -34,8 +51,12 @@ class Prediction:
             "passage_id": self.passage_id,
             "em": exact_match(self.answer, answers),
             "f1": round(character_f1(self.answer, answers), 4),
-            "em_robust": robust_match(self.answer, answers),
-            "answer_in_passages": self.answer_in_passages,
+            "em_robust": self.correct,
+            "answer_in_passages": self.answer_rank is not None,
+            "answer_rank": self.answer_rank,
+            "rouge_l": round(rouge_l(self.answer, answers), 4),
+            "title": self.title,
+            "type": self.type,
         }
 
 
@@ -43,14 +64,37 @@ def predict(pipeline: Pipeline, questions: Iterable[Question]) -> Iterator[Predi
     """Yield a prediction for each question; an empty answer where the reader gives none."""
     for question in questions:
         reply = pipeline.ask(question.text)
+        rank = answer_rank((hit.passage.text for hit in reply.hits), question.answers)
         best = reply.answer
-        found = any(has_answer(hit.passage.text, question.answers) for hit in reply.hits)
-        passage_id = best.passage.id if best and best.passage else ""
-        yield Prediction(question, best.text if best else "", best.confidence if best else 0.0, passage_id, found)
+        if best is None:
+            yield Prediction(question, "", 0.0, "", "", rank)
+        else:
+            passage_id, title = (best.passage.id, best.passage.title) if best.passage else ("", "")
+            yield Prediction(question, best.text, best.confidence, passage_id, title, rank)
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Return ``n``, ``em``, ``f1``, ``em_robust``, and ``answer_recall``: the share whose passages say an answer."""
+    """Return ``n``, ``em``, ``f1``, ``em_robust``, ``answer_recall`` (the share whose passages say an answer), ``rouge_l``."""
     metrics = answer_metrics([p.answer for p in predictions], [p.question for p in predictions])
-    found = sum(p.answer_in_passages for p in predictions)
-    return metrics | {"answer_recall": found / len(predictions) if predictions else 0.0}
+    rouge = sum(rouge_l(p.answer, p.question.answers) for p in predictions)
+    n = len(predictions) or 1
+    return metrics | {"answer_recall": _recall(predictions), "rouge_l": rouge / n}
+
+
+def summarize_by_type(predictions: Sequence[Prediction]) -> dict[str, dict[str, float]]:
+    """Return what ``summarize`` does for each type of question there is, in the order of QUESTION_TYPES."""
+    groups: dict[str, list[Prediction]] = {name: [] for name in QUESTION_TYPES}
+    for prediction in predictions:
+        groups[prediction.type].append(prediction)
+    return {name: summarize(group) for name, group in groups.items() if group}
+
+
+def recall_at(predictions: Sequence[Prediction], k: int) -> dict[str, float]:
+    """Return ``answer_recall@1``, ``@5``, ``@10`` ... to ``k``: the share whose first so many passages say an answer."""
+    cutoffs = [*(cutoff for cutoff in HIT_CUTOFFS if cutoff < k), k]
+    return {f"answer_recall@{cutoff}": _recall(predictions, cutoff) for cutoff in cutoffs}
+
+
+def _recall(predictions: Sequence[Prediction], k: int | None = None) -> float:
+    found = [p for p in predictions if p.answer_rank is not None and (k is None or p.answer_rank <= k)]
+    return len(found) / len(predictions) if predictions else 0.0

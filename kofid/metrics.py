@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kofid.formats.split import article_id
-from kofid.text import character_f1, exact_match, has_answer, robust_match
+from kofid.text import character_f1, exact_match, has_answer, normalize_korquad, robust_match
 from kofid.types import Question
 
 HIT_CUTOFFS = (1, 5, 10, 20, 30, 100)
@@ -73,6 +73,29 @@ def ranking_measures(
         for metric in ir_measures.iter_calc(list(known), qrels, run):
             found[int(metric.query_id)][known[metric.measure]] = float(metric.value)
     return found
+
+
+def rouge_l(prediction: str, answers: tuple[str, ...]) -> float:
+    """Return ROUGE-L of long answers, best over ``answers``, in [0, 1]: Lin 2004 ("ROUGE"), section 3.1.
+
+    F (beta 1) of the longest common subsequence over characters, normalised and without spaces as in KorQuAD's F1;
+    unlike that, their order counts.
+    """
+    predicted = normalize_korquad(prediction).replace(" ", "")
+    golds = [normalize_korquad(answer).replace(" ", "") for answer in answers]
+    return max((2 * _lcs(predicted, gold) / (len(predicted) + len(gold) or 1) for gold in golds), default=0.0)
+
+
+def _lcs(a: str, b: str) -> int:
+    """Return the length of the longest common subsequence; a row of the table is the bits of a number (Hyyro 2004)."""
+    places: dict[str, int] = {}
+    for i, character in enumerate(a):
+        places[character] = places.get(character, 0) | 1 << i
+    full = row = (1 << len(a)) - 1
+    for character in b:
+        matched = row & places.get(character, 0)
+        row = ((row + matched) | (row - matched)) & full
+    return len(a) - row.bit_count()
 
 
 def answer_metrics(predictions: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:

@@ -108,8 +108,19 @@ def forgiving_search(index: Index, search: Search, question: str, k: int) -> tup
     return (found, correction.text) if better else (hits, None)
 
 
-def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Reader:
-    """Open a bundled reader by name, one that kofid trained, or any Hugging Face T5 checkpoint."""
+def open_reader(
+    name: str,
+    *,
+    device: str = "auto",
+    n_context: int = 10,
+    dtype: str = "float32",
+    n_beams: int = 1,
+    int8: bool = False,
+) -> Reader:
+    """Open a bundled reader by name, one that kofid trained, or any Hugging Face T5 checkpoint.
+
+    ``dtype``, ``n_beams`` and ``int8`` (the decoder in 8-bit integers) are for fusion readers.
+    """
     path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
     _refuse_missing(path)
     settings: dict[str, Any] = {}
@@ -120,12 +131,25 @@ def open_reader(name: str, *, device: str = "auto", n_context: int = 10) -> Read
 
             return SpanReader.load(artifact.directory)
         name, settings = str(artifact.directory), artifact.settings
-    from kofid.devices import choose_device
+    from kofid.devices import choose_device, reading_dtype
     from kofid.reader.fid import FiDReader
+    from kofid.reader.generate import Decoding
     from kofid.reader.inputs import PASSAGE_TOKENS
 
-    max_tokens = settings.get("max_tokens", PASSAGE_TOKENS)
-    return FiDReader.load(name, device=choose_device(device), n_context=n_context, max_tokens=max_tokens)
+    place = choose_device(device)
+    reader = FiDReader.load(
+        name,
+        device=place,
+        dtype=reading_dtype(dtype, place),
+        n_context=n_context,
+        max_tokens=settings.get("max_tokens", PASSAGE_TOKENS),
+        decoding=Decoding(n_beams=n_beams),
+    )
+    if int8:
+        from kofid.reader.int8 import use_int8
+
+        use_int8(reader.model)
+    return reader
 
 
 def _refuse_missing(path: Path) -> None:

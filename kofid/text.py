@@ -138,9 +138,10 @@ def _f1(prediction: str, answer: str) -> float:
 def fold(text: str) -> str:
     """Return ``text`` in NFKC and lower case, one kind of middle dot, no commas inside numbers."""
     text = unicodedata.normalize("NFKC", text.translate(_MIDDLE_DOTS)).lower()
-    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    return _NUMBER_COMMA.sub("", text)
 
 
+_NUMBER_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MIDDLE_DOTS = str.maketrans({c: "·" for c in "ㆍ‧・•ᆞ∙"})
 # Signs that tell numbers apart: 3.5, 3-1, 1:1, 3/4, and a minus before a number.
 _NUMBER_SIGN = re.compile(r"(?<=\d)[.:/~\-](?=\d)|(?<![^\W_])-(?=\d)")
@@ -207,6 +208,60 @@ def _occurs(folded: str, answer: str) -> bool:
     if pattern is None:
         return False
     return any(_is_word(folded, match.start(), match.end()) for match in pattern.finditer(folded))
+
+
+def find_answer(text: str, answer: str) -> list[tuple[int, int]]:
+    """Return (start, end) character offsets of the places where ``text`` says ``answer`` by has_answer's rule, in order.
+
+    The answer's own brackets and signs are part of the place where they stand there as they do in the answer.
+
+    >>> find_answer("그는 1592 년에 《무정》을 읽었다", "1592년"), find_answer("그는 《무정》을 읽었다", "《무정》")
+    ([(3, 9)], [(3, 7)])
+    """
+    folded = fold(text)
+    pattern = _answer_pattern(answer)
+    matches = pattern.finditer(folded) if pattern else ()
+    found = [(match.start(), match.end()) for match in matches if _is_word(folded, match.start(), match.end())]
+    if not found:
+        return []
+    places = _places(text, folded)
+    if places is None:
+        return [(match.start(), match.end()) for match in re.finditer(re.escape(answer), text)]
+    before = next((i for i, c in enumerate(answer) if c.isalnum()), 0)
+    spans = []
+    for first, last in found:
+        start, end = places[first][0], places[last - 1][1]
+        whole = max(0, start - before)
+        literal = text.startswith(answer, whole) and whole + len(answer) >= end
+        spans.append((whole, whole + len(answer)) if literal else (start, end))
+    return spans
+
+
+def _places(text: str, folded: str) -> list[tuple[int, int]] | None:
+    """Return the offsets in ``text`` that each character of ``folded``, its fold, comes from; None if that is unknown."""
+    pieces: list[str] = []
+    places: list[tuple[int, int]] = []
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end < len(text) and _joins(text[end]):
+            continue
+        piece = unicodedata.normalize("NFKC", text[start:end].translate(_MIDDLE_DOTS)).lower()
+        pieces.append(piece)
+        places.extend([(start, end)] * len(piece))
+        start = end
+    commas = {match.start() for match in _NUMBER_COMMA.finditer("".join(pieces))}
+    kept = [(c, place) for i, (c, place) in enumerate(zip("".join(pieces), places, strict=True)) if i not in commas]
+    return [place for _, place in kept] if "".join(c for c, _ in kept) == folded else None
+
+
+def _joins(char: str) -> bool:
+    """Tell whether a character may melt into the one before it: a combining mark, a half-width or conjoining jamo."""
+    return (
+        unicodedata.combining(char) > 0
+        or "\u1160" <= char <= "\u11ff"
+        or "\u3131" <= char <= "\u318e"
+        or "\uff9e" <= char <= "\uffdc"
+    )
 
 
 def _is_word(text: str, start: int, end: int) -> bool:

@@ -11,6 +11,7 @@ import typer
 from kofid.commands import console
 from kofid.commands.options import Correct, Device, Encoding, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
+from kofid.commands.reading import Beams, DType, Int8
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -43,6 +44,9 @@ def run(
         ),
     ] = None,
     correct: Correct = True,
+    beams: Beams = 1,
+    dtype: DType = "auto",
+    int8: Int8 = False,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -61,7 +65,13 @@ def run(
     opened = demo_index() if index is None else Index.open(index, check_hashes=verify)
     if reader != "span":
         console.calm_libraries()
-    pipeline = Pipeline(opened, open_reader(reader, device=device, n_context=k), opened.search, k, correct)
+    pipeline = Pipeline(
+        opened,
+        open_reader(reader, device=device, n_context=k, dtype=dtype, n_beams=beams, int8=int8),
+        opened.search,
+        k,
+        correct,
+    )
     if interactive:
         chat.converse(pipeline, n_evidence=evidence or 1)
     for question in asked:

@@ -53,10 +53,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 def print_metrics(metrics: Mapping[str, float], as_json: bool) -> None:
     """Print measures: fractions as JSON, percentages as a table."""
     if wants_json(as_json):
-        print_json({k: v if isinstance(v, int) else round(v, 5) for k, v in metrics.items()})
-        return
-    texts = [f"{v:,}" if isinstance(v, int) else f"{100 * v:.1f}" for v in metrics.values()]
-    print_table("", list(metrics), [texts])
+        print_json(rounded(metrics))
+    else:
+        print_table("", list(metrics), [percentages(metrics)])
+
+
+def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return measures as they go into JSON: counts whole, fractions to five places."""
+    return {name: value if isinstance(value, int) else round(value, 5) for name, value in metrics.items()}
+
+
+def percentages(metrics: Mapping[str, float]) -> list[str]:
+    """Return measures as they go into a table: counts, and percentages to one place."""
+    return [f"{value:,}" if isinstance(value, int) else f"{100 * value:.1f}" for value in metrics.values()]
 
 
 def _shows_progress() -> bool:

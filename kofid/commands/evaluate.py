@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kofid.commands import console
 from kofid.commands.options import Device, Encoding, IndexPath, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
+from kofid.commands.reading import Beams, DType, Int8
 from kofid.errors import UsageError
 from kofid.language import say
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kofid.evaluate import Prediction
+
 NEEDS_ARGUMENTS = True
 HELP = say(
-    "답을 채점합니다: KorQuAD의 공식 EM과 글자 F1, 조사와 괄호를 넘어서는 EM(em_robust), 찾은 패시지에 답이 있는 비율.",
-    "Score answers: KorQuAD's official EM and character F1, EM that looks past particles and brackets (em_robust), and "
-    "the share of questions whose passages say an answer.",
+    "답을 채점합니다: KorQuAD의 공식 EM과 글자 F1, 조사와 괄호를 넘어서는 EM(em_robust), 찾은 패시지에 답이 있는 비율(상위 1, 5, 10 ... k개에서도), "
+    "긴 답에는 ROUGE-L(글자의 차례까지). 누구, 언제, 어디 같은 질문 유형별로도 보입니다.",
+    "Score answers: KorQuAD's official EM and character F1, EM that looks past particles and brackets (em_robust), the "
+    "share of questions whose passages say an answer (among the first 1, 5, 10 ... k, too), and for long answers ROUGE-L "
+    "(characters in order). Also by type of question: who, when, where ...",
 )
-EXAMPLE = "kofid evaluate -i kb --reader span resources/demo/questions.jsonl --limit 50"
+EXAMPLE = "kofid evaluate -i kb --reader span resources/demo/questions.jsonl --limit 50 --wrong 5"
 
 
 def run(
@@ -37,6 +45,17 @@ def run(
             help=say("질문별 결과를 JSON Lines로", "Each question's result as JSON lines"),
         ),
     ] = None,
+    wrong: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help=say("틀린 답(em_robust) 가운데 처음 N개를 보이기", "Show the first N wrong answers (em_robust)"),
+        ),
+    ] = 0,
+    beams: Beams = 1,
+    dtype: DType = "auto",
+    int8: Int8 = False,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -45,7 +64,7 @@ def run(
 ) -> None:
     """Score answers."""
     from kofid.artifacts import write_file
-    from kofid.evaluate import predict, summarize
+    from kofid.evaluate import predict
     from kofid.pipeline import Pipeline, open_reader
     from kofid.retrieval.index import Index
 
@@ -55,8 +74,60 @@ def run(
     opened = Index.open(index, check_hashes=verify)
     if reader != "span":
         console.calm_libraries()
-    pipeline = Pipeline(opened, open_reader(reader, device=device, n_context=k), opened.search, k)
+    pipeline = Pipeline(
+        opened, open_reader(reader, device=device, n_context=k, dtype=dtype, n_beams=beams, int8=int8), opened.search, k
+    )
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
     if predictions is not None:
         write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results))
-    console.print_metrics(summarize(results), json_output)
+    _report(results, k, wrong, json_output)
+
+
+def _report(results: Sequence[Prediction], k: int, n_wrong: int, as_json: bool) -> None:
+    from itertools import islice
+
+    from kofid.evaluate import recall_at, summarize, summarize_by_type
+
+    overall, by_type, recall = summarize(results), summarize_by_type(results), recall_at(results, k)
+    wrong = list(islice((p for p in results if not p.correct), n_wrong))
+    if console.wants_json(as_json):
+        types = {name: console.rounded(metrics) for name, metrics in by_type.items()}
+        listed = {"wrong": [p.to_json() for p in wrong]} if n_wrong else {}
+        console.print_json({**console.rounded(overall | recall), "by_type": types, **listed})
+        return
+    rows = [[say("모두", "all"), *console.percentages(overall)]]
+    rows += [[_type_name(name), *console.percentages(metrics)] for name, metrics in by_type.items()]
+    console.print_table("", [say("질문", "question"), *overall], rows)
+    console.print_table("", list(recall), [console.percentages(recall)])
+    if wrong:
+        console.print_table(say("틀린 답", "wrong answers"), _wrong_columns(), map(_wrong_row, wrong))
+
+
+def _type_name(name: str) -> str:
+    korean = {
+        "who": "누가·누구",
+        "when": "언제",
+        "where": "어디",
+        "how-many": "몇·얼마",
+        "why": "왜",
+        "how": "어떻게",
+        "which": "어느·어떤",
+        "what": "무엇",
+        "other": "그 밖",
+    }
+    return say(korean[name], name)
+
+
+def _wrong_columns() -> list[str]:
+    korean = ("질문", "답", "예측", "패시지", "패시지에 답")
+    return [say(k, e) for k, e in zip(korean, ("question", "answers", "prediction", "passage", "found"), strict=True)]
+
+
+def _wrong_row(prediction: Prediction) -> list[str]:
+    found = (
+        say("없음", "no")
+        if prediction.answer_rank is None
+        else say(f"{prediction.answer_rank}위", f"rank {prediction.answer_rank}")
+    )
+    answers = " / ".join(prediction.question.answers)
+    return [prediction.question.text, answers, prediction.answer, prediction.title, found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,21 +25,27 @@ from kofid.commands.options import (
     SaveSteps,
     Seed,
 )
+from kofid.commands.reading import CrossLayers, FirstK, KvHeads
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.types import Example
 
 if TYPE_CHECKING:
+    from kofid.reader.fid import FiDReader
     from kofid.training.trainer import OnStep, TrainOptions
 
 NEEDS_ARGUMENTS = True
 HELP = say(
-    "리더를 훈련합니다. t5: Fusion-in-Decoder T5, Hugging Face T5 체크포인트에서 또는 새로. span: 답 후보를 낱말 특징과 "
-    "결정나무로 고르는 가벼운 리더.",
-    "Train a reader. t5: Fusion-in-Decoder T5, from a Hugging Face T5 checkpoint or fresh. span: a light reader that "
-    "ranks candidate spans by lexical features with boosted trees.",
+    "리더를 훈련합니다. t5: Fusion-in-Decoder T5(FiDT5). skt: T5 인코더와 GPT-2 디코더(FiDSKT). Hugging Face 체크포인트에서 또는 새로. "
+    "FiD-Light(--first-k, --pointing)와 FiDO(--n-cross-layer, --kv-heads)는 둘 다에 마음대로 섞어 씁니다. span: 답 후보를 낱말 "
+    "특징과 결정나무로 고르는 가벼운 리더.",
+    "Train a reader. t5: Fusion-in-Decoder T5 (FiDT5). skt: a T5 encoder with a GPT-2 decoder (FiDSKT). From Hugging Face "
+    "checkpoints or fresh. FiD-Light (--first-k, --pointing) and FiDO (--n-cross-layer, --kv-heads) combine freely on both. "
+    "span: a light reader that ranks candidate spans by lexical features with boosted trees.",
 )
 EXAMPLE = """kofid train-reader --reader t5 -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 20 -o reader
+kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --first-k 8 --n-cross-layer 2 --kv-heads 1 --max-steps 5 -o fido
+kofid train-reader --reader skt -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 5 -o fid-skt
 kofid train-reader --reader span -i kb resources/demo/questions.jsonl -o span-reader"""
 
 
@@ -47,7 +53,7 @@ def run(
     data: common.Data,
     output: Output,
     index: common.OptionalIndex = None,
-    reader: Annotated[Literal["t5", "span"], typer.Option(help=say("리더의 종류", "Kind of reader"))] = "t5",
+    reader: Annotated[Literal["t5", "skt", "span"], typer.Option(help=say("리더의 종류", "Kind of reader"))] = "t5",
     model: Annotated[
         str,
         typer.Option(
@@ -57,6 +63,23 @@ def run(
             ),
         ),
     ] = "fresh:mini",
+    decoder: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help=say("skt: GPT-2 디렉터리나 이름", "skt: GPT-2 directory or name")),
+    ] = None,
+    first_k: FirstK = 0,
+    pointing: Annotated[
+        bool,
+        typer.Option(
+            "--pointing",
+            help=say("FiD-Light: 답한 패시지의 번호도 쓰게 합니다", "FiD-Light: also write the passages answered from"),
+        ),
+    ] = False,
+    n_cross_layer: CrossLayers = None,
+    kv_heads: KvHeads = 0,
+    decoder_layers: Annotated[
+        int | None, typer.Option(min=1, help=say("fresh: 디코더 층 수", "fresh: layers of the decoder"))
+    ] = None,
     n_context: NContext = 10,
     max_tokens: Annotated[int, typer.Option(min=16, help=say("패시지 하나의 토큰 수", "Tokens a passage"))] = 250,
     vocab_size: Annotated[
@@ -104,6 +127,13 @@ def run(
         common.show_example(examples[0], len(examples))
         return
     if reader == "span":
+        if first_k or pointing or n_cross_layer or kv_heads or decoder or decoder_layers:
+            raise UsageError(
+                say(
+                    "--first-k, --pointing, --n-cross-layer, --kv-heads, --decoder는 t5와 skt의 것입니다",
+                    "--first-k, --pointing, --n-cross-layer, --kv-heads and --decoder are for t5 and skt",
+                )
+            )
         figures = _train_span(examples, Path(output), data, seed, words)
     else:
         from kofid.training.trainer import TrainOptions
@@ -120,17 +150,26 @@ def run(
             bf16=bf16,
             device=device,
         )
-        figures = _train_t5(
-            examples,
-            Path(output),
-            options,
-            model=model,
-            data=data,
-            n_context=n_context,
-            max_tokens=max_tokens,
+        from kofid.reader.fusion import Variant
+        from kofid.training.reader import initial_reader
+
+        console.calm_libraries()
+        if reader == "skt" and decoder is None and common.fresh_size(model) is None:
+            raise UsageError(say("--reader skt에는 --decoder가 있어야 합니다", "--reader skt needs a --decoder"))
+        made = initial_reader(
+            _own_folder(model),
+            common.example_texts(examples),
+            Variant.of(first_k, n_cross_layer, kv_heads, pointing),
+            skt=reader == "skt",
+            decoder=decoder,
+            n_decoder_layers=decoder_layers,
             vocab_size=vocab_size,
-            half=half,
-            resume=resume,
+            seed=seed,
+        )
+        made.max_tokens = max_tokens
+        kept = {"reader": reader, "model": model, "decoder": decoder, "data": data, "n_context": n_context}
+        figures = _train_fusion(
+            made, examples, Path(output), options, kept | {"max_tokens": max_tokens}, half=half, resume=resume
         )
     common.report(Path(output), figures, json_output)
 
@@ -152,43 +191,33 @@ def _train_span(
     return figures
 
 
-def _train_t5(
+def _own_folder(model: str) -> str:
+    """Return the folder to open for a model: an artifact's current generation, anything else as it is."""
+    from kofid.artifacts import is_artifact, open_artifact
+
+    return str(open_artifact(Path(model), "reader").directory) if is_artifact(Path(model)) else model
+
+
+def _train_fusion(
+    reader: FiDReader,
     examples: list[Example],
     output: Path,
     options: TrainOptions,
+    kept: dict[str, Any],
     *,
-    model: str,
-    data: list[str],
-    n_context: int,
-    max_tokens: int,
-    vocab_size: int,
     half: bool,
     resume: bool,
 ) -> dict[str, float]:
-    from kofid.pipeline import open_reader
-    from kofid.reader.fid import FiDReader
-    from kofid.training.reader import fresh_reader, train_reader
+    from kofid.training.reader import train_reader
     from kofid.training.trainer import settings
-
-    console.calm_libraries()
-    size = common.fresh_size(model)
-    if size is None:
-        opened = open_reader(model, device="cpu")
-        if not isinstance(opened, FiDReader):
-            raise UsageError(say(f"{model}: T5 리더가 아닙니다", f"{model}: not a T5 reader"))
-    else:
-        texts = common.example_texts(examples)
-        opened = fresh_reader(size, texts, vocab_size=vocab_size, seed=options.seed)
-    opened.max_tokens = max_tokens
-    reader = opened
 
     def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
         figures = train_reader(
-            reader, examples, options, checkpoints, n_context=n_context, resume=resume, on_step=on_step
+            reader, examples, options, checkpoints, n_context=kept["n_context"], resume=resume, on_step=on_step
         )
         if half:
             reader.model.half()
         return figures
 
-    made = settings(options, reader="t5", model=model, data=data, n_context=n_context, max_tokens=max_tokens)
+    made = settings(options, **kept)
     return common.run_training(output, "reader", made, reader, say("리더 훈련", "training reader"), fit)

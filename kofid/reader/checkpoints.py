@@ -36,7 +36,7 @@ def open_reader_model(name: str, variant: Variant | None = None) -> FusionReader
             return _open_own(Path(name), config, variant)
         if config.get("model_type") not in ("t5", "mt5"):
             raise InputError(_not_t5(name, config.get("model_type")))
-        return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True), variant or Variant())
+        return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True), variant)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             say(f"리더 '{name}'을(를) 열 수 없습니다: {error}", f"reader '{name}' cannot be opened: {error}")
@@ -83,7 +83,7 @@ def _open_own(directory: Path, config: dict[str, Any], variant: Variant | None) 
     return _made(T5Config(**config), variant or own, weights)
 
 
-def from_t5(model: Any, variant: Variant = Variant()) -> FusionReader:
+def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
     """Return the FiDT5 with the weights of a Transformers T5 or mT5."""
     config = T5Config(**model.config.to_dict() | {"model_type": "t5"})
     if model.config.model_type == "mt5":
@@ -104,7 +104,7 @@ def open_gpt2(name: str) -> GPT2LMHeadModel:
         ) from error
 
 
-def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant = Variant()) -> FusionReader:
+def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | None = None) -> FusionReader:
     """Return the FiDSKT of a FiDT5's encoder and a GPT-2; its bridge and cross-attention are new.
 
     The new layers end in zeros, so that at first the decoder writes as it did alone.
@@ -126,14 +126,14 @@ def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant = Var
 def gpt2_weights(weights: Weights, d_model: int) -> Weights:
     """Return a GPT-2's weights by the names that ``GPT2Decoder`` has for them, matrices transposed, q, k and v apart."""
     renamed: Weights = {}
-    for name, weight in weights.items():
-        if name.endswith((".attn.bias", ".masked_bias")):
+    for old, weight in weights.items():
+        if old.endswith((".attn.bias", ".masked_bias")):
             continue  # causal masks that old checkpoints keep
-        name = name.replace(".mlp.", ".").replace("attn.c_proj", "attn.o").replace("attention.c_proj", "attention.o")
+        name = old.replace(".mlp.", ".").replace("attn.c_proj", "attn.o").replace("attention.c_proj", "attention.o")
         matrix = weight.T if weight.dim() == 2 and name.startswith("h.") else weight
         for fused, parts in (("c_attn", "qkv" if "crossattention" not in name else "kv"), ("q_attn", "q")):
             if f".{fused}." in name:
-                pieces = matrix.split(d_model)
+                pieces = torch.split(matrix, d_model)
                 renamed |= {
                     f"decoder.{name.replace(fused, part)}": piece for part, piece in zip(parts, pieces, strict=True)
                 }
@@ -143,7 +143,9 @@ def gpt2_weights(weights: Weights, d_model: int) -> Weights:
     return renamed
 
 
-def _made(config: T5Config, variant: Variant, weights: Weights, decoder: GPT2Config | None = None) -> FusionReader:
+def _made(
+    config: T5Config, variant: Variant | None, weights: Weights, decoder: GPT2Config | None = None
+) -> FusionReader:
     """Return a reader with ``weights``: those it has no place for are left out, key-value heads pooled."""
     with torch.device("meta"):
         reader = FusionReader(config, variant, decoder)

@@ -55,18 +55,21 @@ class FiDReader:
         directory: str,
         *,
         device: torch.device | None = None,
-        dtype: str = "float32",
+        dtype: torch.dtype | None = None,
         variant: Variant | None = None,
         n_context: int = 10,
         max_tokens: int = PASSAGE_TOKENS,
         decoding: Decoding | None = None,
     ) -> FiDReader:
-        """Open a fusion reader or any T5 checkpoint (safetensors only, no code of the model's own); raise InputError."""
+        """Open a fusion reader or any T5 checkpoint (safetensors only, no code of the model's own); raise InputError.
+
+        Numbers are of ``dtype``, float32 where it is None.
+        """
         import torch
 
         from kofid.reader.checkpoints import open_reader_model
 
-        model = open_reader_model(directory, variant).to(device or "cpu", getattr(torch, dtype))
+        model = open_reader_model(directory, variant).to(device or "cpu", dtype or torch.float32)
         own = Path(directory) / _DECODER_TOKENIZER
         second = open_tokenizer(str(own)) if own.is_dir() else None
         settings = {"n_context": n_context, "max_tokens": max_tokens, "decoding": decoding}
@@ -106,9 +109,11 @@ class FiDReader:
             best = max(range(len(hits)), key=lambda i: (has_answer(hits[i].passage.text, (text,)), attended[i]))
         passage = hits[best].passage
         start = passage.text.find(text)
-        span = (start, start + len(text)) if start >= 0 else (None, None)
         sources = tuple(hits[number - 1].passage.id for number in cited)
-        return [Answer(text, math.exp(decoded.log_probability), passage, *span, sources)]
+        confidence = math.exp(decoded.log_probability)
+        if start < 0:
+            return [Answer(text, confidence, passage, cited=sources)]
+        return [Answer(text, confidence, passage, start, start + len(text), sources)]
 
     def score(self, pairs: Sequence[tuple[str, Sequence[Hit]]], batch_size: int = 4) -> Iterator[list[Hit]]:
         """Yield each question's hits with the reader's cross-attention scores, in the order given."""

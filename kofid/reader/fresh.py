@@ -22,7 +22,12 @@ _N_POSITIONS = 256
 
 
 def fresh_reader_model(
-    size: str, vocab_size: int, variant: Variant = Variant(), *, skt: bool = False, n_decoder_layers: int | None = None
+    size: str,
+    vocab_size: int,
+    variant: Variant | None = None,
+    *,
+    skt: bool = False,
+    n_decoder_layers: int | None = None,
 ) -> FusionReader:
     """Return an untrained FiDT5, or FiDSKT, of a named size; raise UsageError for an unknown one.
 
@@ -75,12 +80,11 @@ def mimetic_init(model: FusionReader) -> None:
     rows = matching * d_kv
     # A normed token has squared length d_model: this scale gives a token's logit with its like a mean of 8.
     scale = (8 / (d_kv * config.d_model)) ** 0.5
-    for block in model.encoder.block:
-        attention = block.layer[0].SelfAttention
+    for attention in model.encoder.attentions:
         attention.q.weight[:rows] = scale * torch.randn(rows, config.d_model)
         attention.k.weight[:rows] = attention.q.weight[:rows]
         attention.q.weight[rows : rows + 2 * d_kv] *= 0.1  # the neighbours' heads go by position
-    bias = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight  # (buckets, heads)
+    bias = model.encoder.distance_biases.weight  # (buckets, heads)
     after = config.relative_attention_num_buckets // 2 + 1  # the bucket of the next token; that of the one before is 1
     bias.zero_()
     bias[0, :matching] = -10
@@ -89,5 +93,5 @@ def mimetic_init(model: FusionReader) -> None:
         if cross is not None:
             torch.nn.init.orthogonal_(cross.v.weight)
             group = cross.n_heads // cross.n_kv_heads
-            back = cross.v.weight.T.unflatten(1, (cross.n_kv_heads, cross.d_head)).repeat_interleave(group, dim=1)
+            back = cross.v.weight.T.reshape(-1, cross.n_kv_heads, cross.d_head).repeat_interleave(group, dim=1)
             cross.o.weight.copy_(back.flatten(1) / group)

@@ -18,9 +18,9 @@ from transformers import GPT2Config, T5Config
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.reader.gpt2 import GPT2Decoder
-from kofid.reader.heads import Memory, Watch
+from kofid.reader.heads import Memory, Past, Watch
 from kofid.reader.inputs import IGNORED
-from kofid.reader.t5 import Encoder, Past, T5Decoder
+from kofid.reader.t5 import Encoder, T5Decoder
 
 # Tokens that are encoded at a time when no gradient is needed: enough to keep the processor busy, few enough for memory.
 ENCODED_AT_A_TIME = 2_048
@@ -31,26 +31,59 @@ class Variant:
     """What makes a reader FiD-Light or FiDO.
 
     ``first_k`` states are kept of each passage (0: all). Decoder layers ``cross_layers``, counted from 1, have
-    cross-attention (empty: all). The decoder has ``n_kv_heads`` key-value heads (0: as many as heads). With ``pointing``
-    the reader also writes the numbers of the passages that it answers from.
+    cross-attention (empty: layers n, 2n, 3n, ... of ``n_cross_layer``). The decoder has ``n_kv_heads`` key-value heads (0:
+    as many as heads). With ``pointing`` the reader also writes the numbers of the passages that it answers from.
     """
 
     first_k: int = 0
     cross_layers: tuple[int, ...] = ()
     n_kv_heads: int = 0
     pointing: bool = False
+    n_cross_layer: int = 1
+
+    @classmethod
+    def of(
+        cls, first_k: int = 0, cross_layers: str | None = None, n_kv_heads: int = 0, pointing: bool = False
+    ) -> Variant:
+        """Return the variant that options name; ``cross_layers`` is N, or A,B,... Raises UsageError."""
+        try:
+            numbers = tuple(int(part) for part in cross_layers.split(",")) if cross_layers else ()
+        except ValueError as error:
+            raise UsageError(
+                say(
+                    f"--n-cross-layer {cross_layers}: 수 하나나 쉼표로 나눈 층 번호여야 합니다",
+                    f"--n-cross-layer {cross_layers}: must be a number, or layers with commas between",
+                )
+            ) from error
+        if cross_layers and "," not in cross_layers:
+            return cls(first_k, (), n_kv_heads, pointing, numbers[0])
+        return cls(first_k, tuple(sorted(set(numbers))), n_kv_heads, pointing)
 
     @staticmethod
     def every(n: int, n_layers: int) -> tuple[int, ...]:
-        """Return layers n, 2n, 3n, ...; raise UsageError when that is none."""
-        if not 1 <= n <= n_layers:
+        """Return layers n, 2n, 3n, ..."""
+        return tuple(range(n, n_layers + 1, n)) if n > 0 else ()
+
+    def resolve(self, n_layers: int, n_heads: int) -> tuple[tuple[int, ...], int]:
+        """Return the layers with cross-attention and the key-value heads of a decoder; raise UsageError for impossible ones."""
+        layers = self.cross_layers or self.every(self.n_cross_layer, n_layers)
+        if not layers or min(layers) < 1 or max(layers) > n_layers:
+            asked = ",".join(map(str, self.cross_layers)) or str(self.n_cross_layer)
             raise UsageError(
                 say(
-                    f"--n-cross-layer {n}: 1에서 {n_layers} 사이여야 합니다",
-                    f"--n-cross-layer {n}: must be 1 to {n_layers}",
+                    f"--n-cross-layer {asked}: 디코더 층은 1에서 {n_layers}까지입니다",
+                    f"--n-cross-layer {asked}: the decoder has layers 1 to {n_layers}",
                 )
             )
-        return tuple(range(n, n_layers + 1, n))
+        n_kv_heads = self.n_kv_heads or n_heads
+        if n_heads % n_kv_heads:
+            raise UsageError(
+                say(
+                    f"--kv-heads {n_kv_heads}: 디코더의 머리 {n_heads}개를 고르게 나누어야 합니다",
+                    f"--kv-heads {n_kv_heads}: must divide the decoder's {n_heads} heads",
+                )
+            )
+        return layers, n_kv_heads
 
 
 @dataclass
@@ -87,14 +120,14 @@ class FusionReader(nn.Module):
     """
 
     def __init__(
-        self, config: T5Config, variant: Variant = Variant(), decoder_config: GPT2Config | None = None
+        self, config: T5Config, variant: Variant | None = None, decoder_config: GPT2Config | None = None
     ) -> None:
         super().__init__()
+        variant = variant or Variant()
         self.config, self.decoder_config, self.variant = config, decoder_config, variant
         n_layers = decoder_config.n_layer if decoder_config else config.num_decoder_layers
         n_heads = decoder_config.n_head if decoder_config else config.num_heads
-        cross_layers = variant.cross_layers or Variant.every(1, n_layers)
-        n_kv_heads = variant.n_kv_heads or n_heads
+        cross_layers, n_kv_heads = variant.resolve(n_layers, n_heads)
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = Encoder(config)
         if decoder_config is None:
@@ -104,6 +137,7 @@ class FusionReader(nn.Module):
             self.bridge = nn.Linear(config.d_model, decoder_config.n_embd)
             self.wte = nn.Embedding(decoder_config.vocab_size, decoder_config.n_embd)
         self.lm_head: nn.Linear | None = None  # tied, unless a checkpoint has its own
+        self.output: nn.Module | None = None  # a faster one, for reading only
 
     @property
     def device(self) -> torch.device:
@@ -131,10 +165,7 @@ class FusionReader(nn.Module):
 
     def encode(self, batch: Batch) -> list[Encoded]:
         """Return the states of each question's passages."""
-        if self.training:
-            passages = self.encoder(self.shared(batch.input_ids), batch.lengths).split(batch.lengths)
-        else:
-            passages = self._encode_in_groups(batch)
+        passages = self._encode_at_once(batch) if self.training else self._encode_in_groups(batch)
         k = self.variant.first_k
         kept = [states[:k] if k else states for states in passages]
         encoded, start = [], 0
@@ -147,16 +178,20 @@ class FusionReader(nn.Module):
             start += n
         return encoded
 
+    def _encode_at_once(self, batch: Batch) -> list[torch.Tensor]:
+        states = self.encoder(self.shared(batch.input_ids), batch.lengths)
+        return list(torch.split(states, batch.lengths))
+
     def _encode_in_groups(self, batch: Batch) -> list[torch.Tensor]:
         """Encode a few passages at a time, long ones with long ones; the result is the same."""
-        ids = batch.input_ids.split(batch.lengths)
+        ids = torch.split(batch.input_ids, batch.lengths)
         order = sorted(range(len(ids)), key=lambda i: batch.lengths[i])
         passages = list(ids)
         k = self.variant.first_k
         for group in _groups(order, batch.lengths, ENCODED_AT_A_TIME):
             lengths = [batch.lengths[i] for i in group]
             states = self.encoder(self.shared(torch.cat([ids[i] for i in group])), lengths)
-            for i, own in zip(group, states.split(lengths), strict=True):
+            for i, own in zip(group, torch.split(states, lengths), strict=True):
                 passages[i] = own[:k].clone() if k else own  # the rest need not be kept in memory
         return passages
 
@@ -165,7 +200,7 @@ class FusionReader(nn.Module):
     def remember(self, encoded: Sequence[Encoded], *, absorbed: bool = False) -> list[list[Memory] | None]:
         """Return for each decoder layer the memories of all questions, None where it has no cross-attention."""
         return [
-            attention and [attention.remember(e.states, absorbed=absorbed) for e in encoded]
+            None if attention is None else [attention.remember(e.states, absorbed=absorbed) for e in encoded]
             for attention in self.decoder.cross_attentions
         ]
 
@@ -186,13 +221,13 @@ class FusionReader(nn.Module):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits (.., n_vocabulary) of decoder states (.., d_model)."""
+        if self.decoder_config is None and self.config.scale_decoder_outputs:
+            hidden = hidden * self.config.d_model**-0.5
+        if self.output is not None:
+            return self.output(hidden)
         if self.lm_head is not None:
             return self.lm_head(hidden)
-        if self.decoder_config:
-            return hidden @ self.wte.weight.T
-        if self.config.scale_decoder_outputs:
-            hidden = hidden * self.config.d_model**-0.5
-        return hidden @ self.shared.weight.T
+        return hidden @ (self.wte if self.decoder_config else self.shared).weight.T
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return loss () and logits (n_questions, n_target_tokens, n_vocabulary) of a batch with labels."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from kofid.reader.fusion import Encoded, FusionReader
-from kofid.reader.heads import Memory
-from kofid.reader.t5 import Past
+from kofid.reader.heads import Memory, Past
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def pays_to_absorb(model: FusionReader, max_tokens: int) -> bool:
     2 n_heads (d_model - d_head) more for each token.
     """
     attention = next(a for a in model.decoder.cross_attentions if a is not None)
-    d_model = attention.q.in_features
+    d_model = attention.k.in_features
     once = 2 * attention.n_kv_heads * attention.d_head * d_model
     more = 2 * attention.n_heads * (d_model - attention.d_head)
     return more * max_tokens < once
@@ -101,10 +100,14 @@ class _Beam:
 
 
 def _beams(model: FusionReader, memories: list[list[Memory] | None], n: int, how: Decoding) -> list[Decoded]:
-    """Keep the ``n_beams`` likeliest beginnings of each question's answer; the best mean log probability wins."""
+    """Keep the ``n_beams`` likeliest beginnings of each question's answer; the best mean log probability wins.
+
+    A question that is settled gets no more answers, so that none depends on the others in its batch.
+    """
     width = how.n_beams
     live: list[list[_Beam]] = [[_Beam([], []) for _ in range(width)] for _ in range(n)]
     done: list[list[_Beam]] = [[] for _ in range(n)]
+    settled = [False] * n
     totals = torch.full((n, width), -torch.inf, device=model.device)
     totals[:, 0] = 0.0  # at first all beams are the same
     ids = torch.full((n * width, 1), model.start_token, device=model.device)
@@ -117,25 +120,27 @@ def _beams(model: FusionReader, memories: list[list[Memory] | None], n: int, how
         rows, tokens = [], []
         for q in range(n):
             beams: list[tuple[_Beam, int, int, float]] = []
-            for total, place in zip(best[q].tolist(), places[q].tolist(), strict=True):
+            for rank, (total, place) in enumerate(zip(best[q].tolist(), places[q].tolist(), strict=True)):
                 parent, token = divmod(place, n_tokens)
                 before = live[q][parent]
                 grown = _Beam([*before.ids, token], [*before.scores, total - sum(before.scores)])
                 if token == model.end_token:
-                    done[q].append(grown)
+                    if rank < width and not settled[q]:
+                        done[q].append(grown)
                 elif len(beams) < width:
                     beams.append((grown, q * width + parent, token, total))
             live[q] = [beam for beam, *_ in beams]
             rows += [row for _, row, _, _ in beams]
             tokens += [token for _, _, token, _ in beams]
             totals[q] = torch.tensor([total for *_, total in beams])
-        if all(_is_settled(done[q], live[q], width) for q in range(n)):
+            settled[q] = settled[q] or _is_settled(done[q], live[q], width)
+        if all(settled):
             break
         order = torch.tensor(rows, device=model.device)
         past = [(k[order], v[order]) for k, v in past]
         ids = torch.tensor(tokens, device=model.device)[:, None]
     else:  # cut off: what still grows counts as it stands
-        done = [[*finished, *growing] for finished, growing in zip(done, live, strict=True)]
+        done = [own if closed else [*own, *live[q]] for q, (own, closed) in enumerate(zip(done, settled, strict=True))]
     return [_best(finished, model.end_token) for finished in done]
 
 

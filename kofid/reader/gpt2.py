@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
-from kofid.reader.heads import Attention, CrossAttention, Memory, Watch
-from kofid.reader.t5 import Past, activation
+from kofid.reader.heads import Attention, CrossAttention, KeysValues, Memory, Past, Watch
+from kofid.reader.t5 import activation
 
 if TYPE_CHECKING:
     from transformers import GPT2Config
@@ -19,12 +19,14 @@ class _Block(nn.Module):
     def __init__(self, config: GPT2Config, n_kv_heads: int, *, crosses: bool) -> None:
         super().__init__()
         d_head = config.n_embd // config.n_head
-        heads = {"scale": d_head**-0.5 if config.scale_attn_weights else 1.0, "bias": True}
+        scale = d_head**-0.5 if config.scale_attn_weights else 1.0
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config.n_embd, config.n_head, n_kv_heads, d_head, **heads)
+        self.attn = Attention(config.n_embd, config.n_head, n_kv_heads, d_head, scale=scale, bias=True)
         if crosses:
             self.ln_cross_attn = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-            self.crossattention = CrossAttention(config.n_embd, config.n_head, n_kv_heads, d_head, **heads)
+            self.crossattention = CrossAttention(
+                config.n_embd, config.n_head, n_kv_heads, d_head, scale=scale, bias=True
+            )
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         inner = config.n_inner or 4 * config.n_embd
         self.c_fc = nn.Linear(config.n_embd, inner)
@@ -38,18 +40,18 @@ class _Block(nn.Module):
         hidden: torch.Tensor,
         mask: torch.Tensor,
         memories: Sequence[Memory] | None,
-        past: tuple[torch.Tensor, torch.Tensor] | None,
+        past: KeysValues | None,
         watch: Watch | None,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, KeysValues]:
         """Return the next hidden states (n_rows, n_tokens, d_model), and the keys and values so far."""
-        context, past = self.attn.attend_causally(self.ln_1(hidden), mask, past)
+        context, present = self.attn.attend_causally(self.ln_1(hidden), mask, past)
         hidden = hidden + self.dropout(context)
         if self.crosses and memories is not None:
             asking = self.ln_cross_attn(hidden)
             if watch is not None:
                 watch(self.crossattention, asking, memories)
             hidden = hidden + self.dropout(self.crossattention(asking, memories))
-        return hidden + self.dropout(self.c_proj(self.activation(self.c_fc(self.ln_2(hidden))))), past
+        return hidden + self.dropout(self.c_proj(self.activation(self.c_fc(self.ln_2(hidden))))), present
 
 
 class GPT2Decoder(nn.Module):
@@ -66,7 +68,8 @@ class GPT2Decoder(nn.Module):
     @property
     def cross_attentions(self) -> list[CrossAttention | None]:
         """The layers' cross-attentions, None where there is none."""
-        return [block.crossattention if block.crosses else None for block in self.h]
+        blocks = cast("list[_Block]", list(self.h))
+        return [block.crossattention if block.crosses else None for block in blocks]
 
     def forward(
         self,

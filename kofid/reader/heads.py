@@ -13,6 +13,10 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+# Of the tokens decoded so far, by layer, each (n_rows, n_kv_heads, n_tokens, d_head).
+Past = list[KeysValues]
+
 
 class Attention(nn.Module):
     """Projections of one attention layer.
@@ -72,8 +76,8 @@ class Attention(nn.Module):
         return torch.cat(context)
 
     def attend_causally(
-        self, hidden: torch.Tensor, bias: torch.Tensor, past: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        self, hidden: torch.Tensor, bias: torch.Tensor, past: KeysValues | None
+    ) -> tuple[torch.Tensor, KeysValues]:
         """Return self-attention of ``hidden`` (n_rows, n_tokens, d_model) to itself and the past, and the new past.
 
         ``bias`` (n_heads, n_tokens, n_past + n_tokens) is -inf where a token must not look. The past is keys and values

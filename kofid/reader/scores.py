@@ -24,12 +24,12 @@ def score_passages(model: FusionReader, encoded: Sequence[Encoded]) -> list[list
         nonlocal layers
         layers += 1
         for total, token, memory in zip(sums, asking[:, 0], memories, strict=True):
-            total += attention.logits(token[None], memory).mean(0)[0]
+            total.add_(attention.logits(token[None], memory).mean(0)[0])
 
     start = torch.full((len(encoded), 1), model.start_token, device=model.device)
     if encoded:
         model.decode(start, model.remember(encoded), watch=add)
     return [
-        [(own.sum() / max(1, len(own)) / layers).item() for own in total.split(e.lengths)]
+        [(own.sum() / max(1, len(own)) / layers).item() for own in torch.split(total, e.lengths)]
         for total, e in zip(sums, encoded, strict=True)
     ]

@@ -21,6 +21,7 @@ _ASKS = (
     ("what", r"무엇|뭐|뭘|무얼|뭔|뭣"),
 )
 ASKS = {name: code for code, (name, _) in enumerate(_ASKS, start=1)}
+_ASK_NAMES = {code: name for name, code in ASKS.items()}
 _ASK_PATTERNS = tuple((ASKS[name], re.compile(pattern)) for name, pattern in _ASKS)
 # Terms that tell one question from another too little to be looked for: question words, and what goes with them.
 _QUESTION_WORDS = frozenset([
@@ -72,12 +73,25 @@ class AnalyzedQuestion:
     particle: str
 
 
+def question_type(text: str) -> str:
+    """Return who, when, where, how-many, why, how, which or what, by the question word; other where there is none.
+
+    >>> question_type("거북선은 누가 만들었나?"), question_type("임진왜란은 몇 년에 일어났나?"), question_type("수도의 이름은?")
+    ('who', 'when', 'other')
+    """
+    return _ASK_NAMES.get(_asked(text), "other")
+
+
+def _asked(text: str) -> int:
+    return next((code for code, pattern in _ASK_PATTERNS if pattern.search(text)), 0)
+
+
 def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuestion:
     """Return what ``text`` asks for."""
     words = [m for m in morphemes if m.end > m.start]
     keys = [term_key(m) for m in words]
     terms = list(dict.fromkeys(k for k in keys if k and k not in _QUESTION_WORDS))
-    ask = next((code for code, pattern in _ASK_PATTERNS if pattern.search(text)), 0)
+    ask = _asked(text)
     head, unit = _head(words), _counted(words)
     kind = _KIND_OF.get(unit or head) or _kind_of_last((unit or head)[-1:]) or _KIND_OF_ASK.get(ask, 0)
     return AnalyzedQuestion(

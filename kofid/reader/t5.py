@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -13,13 +13,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers.activations import ACT2FN
 
-from kofid.reader.heads import Attention, CrossAttention, Memory, Watch
+from kofid.reader.heads import Attention, CrossAttention, KeysValues, Memory, Past, Watch
 
 if TYPE_CHECKING:
     from transformers import T5Config
-
-# Keys and values of the tokens decoded so far, by layer, each (n_rows, n_kv_heads, n_tokens, d_head).
-Past = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Norm(nn.Module):
@@ -38,9 +35,11 @@ class Norm(nn.Module):
 class _Dense(nn.Module):
     def __init__(self, config: T5Config) -> None:
         super().__init__()
-        names = ("wi_0", "wi_1") if config.is_gated_act else ("wi",)
-        for name in names:
-            setattr(self, name, nn.Linear(config.d_model, config.d_ff, bias=False))
+        if config.is_gated_act:
+            self.wi_0 = nn.Linear(config.d_model, config.d_ff, bias=False)
+            self.wi_1 = nn.Linear(config.d_model, config.d_ff, bias=False)
+        else:
+            self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
         self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
         self.dropout = nn.Dropout(config.dropout_rate)
         self.gated = config.is_gated_act
@@ -69,13 +68,19 @@ class _FeedForward(nn.Module):
         return hidden + self.dropout(self.DenseReluDense(self.layer_norm(hidden)))
 
 
+class _FirstAttention(Attention):
+    """The first layer's attention holds the biases by distance that all layers use."""
+
+    def __init__(self, config: T5Config, *heads: int) -> None:
+        super().__init__(*heads)
+        self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
+
+
 class _SelfAttention(nn.Module):
     def __init__(self, config: T5Config, n_kv_heads: int, *, first: bool) -> None:
         super().__init__()
-        self.SelfAttention = Attention(config.d_model, config.num_heads, n_kv_heads, config.d_kv)
-        if first:
-            buckets = config.relative_attention_num_buckets
-            self.SelfAttention.relative_attention_bias = nn.Embedding(buckets, config.num_heads)
+        heads = (config.d_model, config.num_heads, n_kv_heads, config.d_kv)
+        self.SelfAttention = _FirstAttention(config, *heads) if first else Attention(*heads)
         self.layer_norm = Norm(config)
         self.dropout = nn.Dropout(config.dropout_rate)
 
@@ -94,11 +99,15 @@ class _EncoderBlock(nn.Module):
         attention = _SelfAttention(config, config.num_heads, first=first)
         self.layer = nn.ModuleList([attention, _FeedForward(config)])
 
+    @property
+    def attention(self) -> _SelfAttention:
+        return cast("_SelfAttention", self.layer[0])
+
     def forward(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
-        attention, feed_forward = self.layer
-        heads = attention.SelfAttention
-        context = heads.attend_packed(attention.layer_norm(hidden), lengths, bias)
-        return feed_forward(hidden + attention.dropout(heads.o(context)))
+        heads = self.attention.SelfAttention
+        context = heads.attend_packed(self.attention.layer_norm(hidden), lengths, bias)
+        result: torch.Tensor = self.layer[1](hidden + self.attention.dropout(heads.o(context)))
+        return result
 
 
 class Encoder(nn.Module):
@@ -112,9 +121,19 @@ class Encoder(nn.Module):
         self.config = config
         self.checkpointing = False
 
+    @property
+    def attentions(self) -> list[Attention]:
+        """The layers' attentions."""
+        return [block.attention.SelfAttention for block in cast("list[_EncoderBlock]", list(self.block))]
+
+    @property
+    def distance_biases(self) -> nn.Embedding:
+        """What is added to logits by bucket of distance, (n_buckets, n_heads)."""
+        return cast("_FirstAttention", self.attentions[0]).relative_attention_bias
+
     def forward(self, embedded: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Return the states (n_tokens, d_model) of passages of ``lengths`` from their embeddings (n_tokens, d_model)."""
-        table = self.block[0].layer[0].SelfAttention.relative_attention_bias
+        table = self.distance_biases
         n = max(lengths)
         bias = position_bias(table, self.config, torch.arange(n, device=embedded.device), n, both_ways=True)
         hidden = self.dropout(embedded)
@@ -131,29 +150,36 @@ class _DecoderBlock(nn.Module):
 
     def __init__(self, config: T5Config, n_kv_heads: int, *, first: bool, crosses: bool) -> None:
         super().__init__()
-        attention = _SelfAttention(config, n_kv_heads, first=first)
-        self.layer = nn.ModuleList(
-            [attention, _CrossAttention(config, n_kv_heads) if crosses else None, _FeedForward(config)]
-        )
+        self.layer = nn.ModuleList([_SelfAttention(config, n_kv_heads, first=first)])
+        self.layer.append(cast("nn.Module", _CrossAttention(config, n_kv_heads) if crosses else None))
+        self.layer.append(_FeedForward(config))
+
+    @property
+    def attention(self) -> _SelfAttention:
+        return cast("_SelfAttention", self.layer[0])
+
+    @property
+    def cross(self) -> _CrossAttention | None:
+        return cast("_CrossAttention | None", self.layer[1])
 
     def forward(
         self,
         hidden: torch.Tensor,
         bias: torch.Tensor,
         memories: Sequence[Memory] | None,
-        past: tuple[torch.Tensor, torch.Tensor] | None,
+        past: KeysValues | None,
         watch: Watch | None,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, KeysValues]:
         """Return the next hidden states (n_rows, n_tokens, d_model), and the keys and values so far."""
-        attention, cross, feed_forward = self.layer
-        context, past = attention.SelfAttention.attend_causally(attention.layer_norm(hidden), bias, past)
-        hidden = hidden + attention.dropout(context)
-        if cross is not None and memories is not None:
-            asking = cross.layer_norm(hidden)
+        own = self.attention
+        context, present = own.SelfAttention.attend_causally(own.layer_norm(hidden), bias, past)
+        hidden = hidden + own.dropout(context)
+        if self.cross is not None and memories is not None:
+            asking = self.cross.layer_norm(hidden)
             if watch is not None:
-                watch(cross.EncDecAttention, asking, memories)
-            hidden = hidden + cross.dropout(cross.EncDecAttention(asking, memories))
-        return feed_forward(hidden), past
+                watch(self.cross.EncDecAttention, asking, memories)
+            hidden = hidden + self.cross.dropout(self.cross.EncDecAttention(asking, memories))
+        return self.layer[2](hidden), present
 
 
 class T5Decoder(nn.Module):
@@ -172,7 +198,8 @@ class T5Decoder(nn.Module):
     @property
     def cross_attentions(self) -> list[CrossAttention | None]:
         """The layers' cross-attentions, None where there is none."""
-        return [block.layer[1] and block.layer[1].EncDecAttention for block in self.block]
+        blocks = cast("list[_DecoderBlock]", list(self.block))
+        return [None if block.cross is None else block.cross.EncDecAttention for block in blocks]
 
     def forward(
         self,
@@ -187,7 +214,8 @@ class T5Decoder(nn.Module):
         """
         before = past[0][0].shape[2] if past else 0
         total = before + embedded.shape[1]
-        table = self.block[0].layer[0].SelfAttention.relative_attention_bias
+        first = cast("_DecoderBlock", self.block[0]).attention.SelfAttention
+        table = cast("_FirstAttention", first).relative_attention_bias
         places = torch.arange(before, total, device=embedded.device)
         bias = position_bias(table, self.config, places, total, both_ways=False)
         hidden = self.dropout(embedded)
@@ -215,5 +243,5 @@ def position_bias(
     bucket = torch.where(distance < exact, distance, far.clamp(max=buckets - 1))
     if both_ways:
         bucket = bucket + buckets * (offsets > 0)
-    bias = table(bucket).permute(2, 0, 1)
+    bias: torch.Tensor = table(bucket).permute(2, 0, 1)
     return bias if both_ways else bias.masked_fill(offsets > 0, -torch.inf)

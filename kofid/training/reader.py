@@ -35,12 +35,40 @@ def fresh_reader(
     """Return an untrained reader of a named size with a tokenizer learned from ``texts``."""
     from kofid.devices import seed_everything
     from kofid.reader.fresh import fresh_reader_model
-    from kofid.reader.fusion import Variant
 
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
     options: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
-    return FiDReader(fresh_reader_model(size, len(tokenizer), variant or Variant(), **options), tokenizer)
+    return FiDReader(fresh_reader_model(size, len(tokenizer), variant, **options), tokenizer)
+
+
+def initial_reader(
+    model: str,
+    texts: Sequence[str],
+    variant: Variant,
+    *,
+    skt: bool = False,
+    decoder: str | None = None,
+    n_decoder_layers: int | None = None,
+    vocab_size: int = VOCABULARY,
+    seed: int = 1,
+) -> FiDReader:
+    """Return the reader to train: ``fresh:SIZE``, or one made of checkpoints (for ``skt`` a T5 and, as ``decoder``, a GPT-2).
+
+    A fusion reader that ``model`` already is keeps its own options where ``variant`` says nothing. Raises InputError.
+    """
+    from kofid.reader.checkpoints import join, open_gpt2, open_reader_model
+    from kofid.reader.fid import open_tokenizer
+    from kofid.reader.fusion import Variant
+
+    if model.startswith("fresh:"):
+        size = model.removeprefix("fresh:")
+        shape: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
+        return fresh_reader(size, texts, variant, vocab_size=vocab_size, seed=seed, **shape)
+    if decoder is None:
+        return FiDReader.load(model, variant=None if variant == Variant() else variant)
+    joined = join(open_reader_model(model), open_gpt2(decoder), variant)
+    return FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder))
 
 
 def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:

@@ -1,0 +1,168 @@
+"""Training an extractive reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kofid.errors import UsageError
+from kofid.language import say
+from kofid.reader.extractive import ExtractiveReader, Spans
+from kofid.reader.windows import Window
+from kofid.text import find_answer
+from kofid.training.data import reader_dataset
+from kofid.training.retriever import FRESH_ENCODERS
+from kofid.training.trainer import OnStep, TrainOptions, train
+from kofid.training.wordpiece import train_wordpiece
+from kofid.types import Example, Passage
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+VOCABULARY = 8_000
+# Windows of a question in one step, where its passages make more.
+N_WINDOWS = 16
+# A window, with the first and last token of the answer to learn, None for "no answer".
+Labelled = tuple[Window, tuple[int, int] | None]
+
+
+def fresh_extractive(
+    size: str, texts: Sequence[str], spans: Spans | None = None, *, vocab_size: int = VOCABULARY, seed: int = 1
+) -> ExtractiveReader:
+    """Return an untrained BERT reader of a named size with a tokenizer learned from ``texts``; raise UsageError."""
+    from transformers import BertConfig, BertForQuestionAnswering
+
+    from kofid.devices import seed_everything
+
+    if size not in FRESH_ENCODERS:
+        sizes = ", ".join(FRESH_ENCODERS)
+        raise UsageError(
+            say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}")
+        )
+    tokenizer = train_wordpiece(texts, vocab_size)
+    seed_everything(seed)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        pad_token_id=0,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **FRESH_ENCODERS[size],
+    )
+    return ExtractiveReader(BertForQuestionAnswering(config), tokenizer, spans or Spans())
+
+
+def normalized_loss(
+    logits: torch.Tensor, right: torch.Tensor, allowed: torch.Tensor, sizes: Sequence[int]
+) -> torch.Tensor:
+    """Return the mean over groups of windows of -log of the probability of all right tokens together.
+
+    ``logits`` and the masks ``right`` and ``allowed`` have shape (n_windows, n_tokens); ``sizes``: windows of each group,
+    whose allowed tokens are one softmax. Groups that are questions make the shared norm with its summed right places
+    (Clark and Gardner 2018, sections 3.2 and 3.3); groups of one window, BERT's usual loss.
+    """
+    import torch
+
+    logits = logits.float().masked_fill(~allowed, -torch.inf)
+    groups = zip(torch.split(logits, list(sizes)), torch.split(right, list(sizes)), strict=True)
+    losses = [own.flatten().logsumexp(0) - own[marked].logsumexp(0) for own, marked in groups]
+    return torch.stack(losses).mean()
+
+
+def label_windows(reader: ExtractiveReader, row: dict[str, Any]) -> list[Labelled]:
+    """Return the windows of a row of ``reader_dataset``, each with the place of the answer.
+
+    In a gold passage that is the first one that the window has. The answer's words in other passages may be chance: such
+    windows are left out, unless no gold passage has the answer, when they count as right.
+    """
+    passages = [Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True)]
+    places = [
+        _places(passage.text, row["targets"], gold) for passage, gold in zip(passages, row["positive"], strict=True)
+    ]
+    found = any(gold and own for gold, own in zip(row["positive"], places, strict=True))
+    labelled: list[Labelled] = []
+    for window in reader.windows(row["question"], passages):
+        tokens = [window.tokens(*place) for place in places[window.passage]]
+        spot = next((pair for pair in tokens if pair is not None), None)
+        if spot is None or row["positive"][window.passage] or not found:
+            labelled.append((window, spot))
+    return labelled
+
+
+def _places(text: str, targets: Sequence[str], gold: bool) -> list[tuple[int, int]]:
+    """Return where the first of ``targets`` that the text says stands; in a gold passage, at need inside a word."""
+    for target in targets:
+        if places := find_answer(text, target):
+            return places
+    literal = [(text.find(target), len(target)) for target in targets if target and gold]
+    return [(start, start + length) for start, length in literal if start >= 0][:1]
+
+
+def draw_windows(labelled: Sequence[Labelled], n: int) -> list[Labelled]:
+    """Return at most ``n`` windows, those with the answer before others, which are drawn (torch's seed)."""
+    import torch
+
+    order = torch.randperm(len(labelled)).tolist() if len(labelled) > n else range(len(labelled))
+    kept = sorted(order, key=lambda i: labelled[i][1] is None)[:n]
+    return [labelled[i] for i in sorted(kept)]
+
+
+def extractive_batch(
+    reader: ExtractiveReader, rows: Sequence[dict[str, Any]], n_windows: int = N_WINDOWS
+) -> dict[str, Any]:
+    """Return the model's ``inputs`` and the arguments of ``normalized_loss`` for rows of ``reader_dataset``.
+
+    A group's right tokens are the answer's; where it has no answer, those of its "no answers".
+    """
+    import torch
+
+    questions = [draw_windows(label_windows(reader, row), n_windows) for row in rows]
+    groups = questions if reader.spans.norm == "shared" else [[entry] for own in questions for entry in own]
+    inputs, inside = reader.batch([window for group in groups for window, _ in group])
+    starts, ends = torch.zeros_like(inside), torch.zeros_like(inside)
+    allowed = inside.clone()
+    row = 0
+    for group in groups:
+        answered = any(spot is not None for _, spot in group)
+        for window, spot in group:
+            allowed[row, window.none] = True
+            if spot is not None or not answered:
+                first, last = spot or (window.none, window.none)
+                starts[row, first] = ends[row, last] = True
+            row += 1
+    sizes = torch.tensor([len(group) for group in groups])
+    return {"inputs": inputs, "starts": starts, "ends": ends, "allowed": allowed, "sizes": sizes}
+
+
+def train_extractive(
+    reader: ExtractiveReader,
+    examples: Sequence[Example],
+    options: TrainOptions,
+    checkpoints: Path,
+    *,
+    n_context: int = 10,
+    n_windows: int = N_WINDOWS,
+    resume: bool = False,
+    on_step: OnStep | None = None,
+) -> dict[str, float]:
+    """Train ``reader`` in place to mark the answer in each example's first ``n_context`` passages.
+
+    Probabilities are normalised as ``reader.spans.norm`` says. Raises InputError when there is nothing to learn.
+    """
+    readable = [replace(e, hits=tuple(h for h in e.hits[:n_context] if h.passage.text.strip())) for e in examples]
+    dataset = reader_dataset(readable, n_context)
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return extractive_batch(reader, rows, n_windows)
+
+    def loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        output = model(**batch["inputs"])
+        allowed, sizes = batch["allowed"], batch["sizes"].tolist()
+        starts = normalized_loss(output.start_logits, batch["starts"], allowed, sizes)
+        return (starts + normalized_loss(output.end_logits, batch["ends"], allowed, sizes)) / 2
+
+    figures = train(reader.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
+    reader.model.eval()
+    return figures

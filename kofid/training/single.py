@@ -1,0 +1,45 @@
+"""Training a reader of single passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kofid.reader.single import SingleReader
+from kofid.text import has_answer
+from kofid.training.data import is_positive
+from kofid.training.reader import train_reader
+from kofid.training.trainer import OnStep, TrainOptions
+from kofid.types import Example
+
+
+def one_passage_examples(reader: SingleReader, examples: Sequence[Example]) -> Iterator[Example]:
+    """Yield an example for each gold passage of each example: the question and that passage alone.
+
+    A passage too long for the reader is cut to its first piece that says the answer, or to its first.
+    """
+    for example in examples:
+        question = example.question
+        answers = (example.target,) if example.target else question.answers
+        for hit in example.hits:
+            if is_positive(question, hit.passage):
+                pieces = [piece for _, piece in reader.cut(question.text, hit.passage)]
+                piece = next((p for p in pieces if has_answer(p.text, answers)), pieces[0])
+                yield replace(example, hits=(replace(hit, passage=piece),))
+
+
+def train_single(
+    reader: SingleReader,
+    examples: Sequence[Example],
+    options: TrainOptions,
+    checkpoints: Path,
+    *,
+    n_context: int = 10,
+    resume: bool = False,
+    on_step: OnStep | None = None,
+) -> dict[str, float]:
+    """Train ``reader`` in place to write the target from each gold passage among an example's first ``n_context``."""
+    first = [replace(example, hits=example.hits[:n_context]) for example in examples]
+    alone = list(one_passage_examples(reader, first))
+    return train_reader(reader.reader, alone, options, checkpoints, n_context=1, resume=resume, on_step=on_step)

@@ -1,0 +1,148 @@
+"""How fast readers read: ``python resources/benchmarks/reader.py [--passages 10 40 100] [--systems reference fp32 ...]``.
+
+T5-base size, random weights (the same for all), passages of 40 to 250 tokens, 140 on average, 16 greedy tokens. The
+reference is what a plain implementation of Fusion-in-Decoder does: 32 bits, eager attention, passages padded to 250, one
+batch, Transformers' generate. Each system runs in a process of its own; prints a JSON object for each: seconds of encoding
+and of decoding (the median of ``--runs``), peak memory, and whether the answer is the reference's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
+
+from kofid.reader.checkpoints import from_t5
+from kofid.reader.fusion import Batch, Variant
+from kofid.reader.generate import Decoding, generate
+from kofid.reader.int8 import use_int8
+
+TOKENS, LONGEST = 16, 250
+FIDO = Variant(cross_layers=(6, 12), n_kv_heads=1)
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "reference": {},
+    "fp32": {"dtype": torch.float32},
+    "fp32, no absorption": {"dtype": torch.float32, "absorbed": False},
+    "bf16": {"dtype": torch.bfloat16},
+    "bf16, int8 decoder": {"dtype": torch.bfloat16, "int8": True},
+    "FiDO (LSA6, MQA), bf16": {"dtype": torch.bfloat16, "variant": FIDO},
+    "FiDO (LSA6, MQA), bf16, int8": {"dtype": torch.bfloat16, "int8": True, "variant": FIDO},
+    "FiD-Light (k 32), bf16, int8": {"dtype": torch.bfloat16, "int8": True, "variant": Variant(first_k=32)},
+}
+
+
+def base() -> T5ForConditionalGeneration:
+    """Return a T5 v1.1 of base size with weights that do not say the same token all the time."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=32_128, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12,
+        feed_forward_proj="gated-gelu", decoder_start_token_id=0, eos_token_id=1, dropout_rate=0.0,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration._from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "layer_norm" not in name:
+                weight.mul_(1.5)
+        model.shared.weight[1] = 0.0  # the end never comes first
+    return model
+
+
+def passages(n: int) -> list[torch.Tensor]:
+    """Return the token ids of ``n`` passages."""
+    chance = random.Random(1)
+    lengths = [min(LONGEST, max(40, round(chance.gauss(140, 45)))) for _ in range(n)]
+    torch.manual_seed(1)
+    return [torch.randint(3, 32_000, (length,)) for length in lengths]
+
+
+def reference(ids: list[torch.Tensor]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
+    """Return the plain reader's two halves."""
+    model = base()
+    padded = torch.zeros(len(ids), LONGEST, dtype=torch.long)
+    mask = torch.zeros_like(padded)
+    for i, row in enumerate(ids):
+        padded[i, : len(row)], mask[i, : len(row)] = row, 1
+
+    def encode() -> Any:
+        states = model.encoder(input_ids=padded, attention_mask=mask).last_hidden_state
+        return BaseModelOutput(states.view(1, -1, states.shape[-1]))
+
+    def decode(states: Any) -> list[int]:
+        more = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
+        found = model.generate(encoder_outputs=states, attention_mask=mask.view(1, -1), **more)
+        return found[0, 1:].tolist()
+
+    return encode, decode
+
+
+def kofid(ids: list[torch.Tensor], how: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
+    """Return the two halves of kofid's reader."""
+    model = from_t5(base(), how.get("variant")).eval().to(how["dtype"])
+    if how.get("int8"):
+        use_int8(model)
+    batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
+    decoding = Decoding(TOKENS, absorbed=how.get("absorbed"))
+    return lambda: model.encode(batch), lambda encoded: generate(model, encoded, decoding)[0].ids
+
+
+def measure(name: str, n: int, runs: int) -> dict[str, Any]:
+    """Run one system."""
+    torch.set_num_threads(2)
+    ids = passages(n)
+    encode, decode = reference(ids) if name == "reference" else kofid(ids, SYSTEMS[name])
+    took: list[tuple[float, float]] = []
+    with torch.inference_mode():
+        for _ in range(runs + (n < 50)):  # small ones are warmed once
+            start = time.perf_counter()
+            states = encode()
+            middle = time.perf_counter()
+            answer = decode(states)
+            took.append((middle - start, time.perf_counter() - middle))
+    halves = [statistics.median(times[i] for times in took[-runs:]) for i in (0, 1)]
+    status = Path("/proc/self/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) >> 10  # type: ignore[index]
+    return {"system": name, "passages": n, "encode": halves[0], "decode": halves[1], "peak_mb": peak, "answer": answer}
+
+
+def main() -> None:
+    """Run all systems, each in its process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--passages", type=int, nargs="+", default=[10, 40, 100])
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one[0], int(options.one[1]), options.runs)))
+        return
+    for n in options.passages:
+        first: dict[str, Any] = {}
+        for name in options.systems:
+            command = [sys.executable, __file__, "--one", name, str(n), "--runs", str(options.runs)]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            answer = found.pop("answer")
+            first = first or found | {"answer": answer}
+            whole = (found["encode"] + found["decode"]) or 1.0
+            found |= {
+                "times_faster": round((first["encode"] + first["decode"]) / whole, 2),
+                "decode_times_faster": round(first["decode"] / found["decode"], 2),
+                "memory_share": round(found["peak_mb"] / first["peak_mb"], 3),
+                "same_tokens": sum(a == b for a, b in zip(answer, first["answer"], strict=False)),
+            }
+            print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
