@@ -27,6 +27,7 @@ COMMANDS = (
     "train-retriever",
     "train-reader",
     "distill",
+    "ablate",
     "verify",
     "doctor",
 )

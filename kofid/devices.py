@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kofid.errors import ResourceError
@@ -28,6 +29,15 @@ def choose_device(name: str = "auto") -> torch.device:
             )
         ) from error
     return device
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has held, in 2^20 bytes; 0 where that is not told."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def reading_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kofid.devices import peak_memory
 from kofid.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
 from kofid.pipeline import Pipeline
 from kofid.reader.span_question import ASKS, question_type
@@ -28,6 +29,7 @@ class Prediction:
     passage_id: str
     title: str
     answer_rank: int | None
+    reading_seconds: float = 0.0
 
     @property
     def correct(self) -> bool:
@@ -67,10 +69,11 @@ def predict(pipeline: Pipeline, questions: Iterable[Question]) -> Iterator[Predi
         rank = answer_rank((hit.passage.text for hit in reply.hits), question.answers)
         best = reply.answer
         if best is None:
-            yield Prediction(question, "", 0.0, "", "", rank)
+            yield Prediction(question, "", 0.0, "", "", rank, reply.reading_seconds)
         else:
             passage_id, title = (best.passage.id, best.passage.title) if best.passage else ("", "")
-            yield Prediction(question, best.text, best.confidence, passage_id, title, rank)
+            seconds = reply.reading_seconds
+            yield Prediction(question, best.text, best.confidence, passage_id, title, rank, seconds)
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, float]:
@@ -79,6 +82,16 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, float]:
     rouge = sum(rouge_l(p.answer, p.question.answers) for p in predictions)
     n = len(predictions) or 1
     return metrics | {"answer_recall": _recall(predictions), "rouge_l": rouge / n}
+
+
+def cost(predictions: Sequence[Prediction], reader: object) -> dict[str, float]:
+    """Return ``seconds`` of reading a question, the process's ``peak_mb`` (2^20 bytes), and a model's ``parameters``."""
+    n = len(predictions) or 1
+    found: dict[str, float] = {"seconds": sum(p.reading_seconds for p in predictions) / n, "peak_mb": peak_memory()}
+    model = getattr(reader, "model", None)
+    if model is not None:
+        found["parameters"] = sum(weight.numel() for weight in model.parameters())
+    return found
 
 
 def summarize_by_type(predictions: Sequence[Prediction]) -> dict[str, dict[str, float]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +37,15 @@ SURE = 0.5
 class Reply:
     """What comes back for a question: candidate answers and the passages read, both best first.
 
-    ``corrected`` is the question as it was searched for and read, where it was spelled wrongly.
+    ``corrected`` is the question as it was searched for and read, where it was spelled wrongly; ``reading_seconds`` is
+    what the reader took.
     """
 
     question: str
     answers: list[Answer]
     hits: list[Hit]
     corrected: str | None = None
+    reading_seconds: float = 0.0
 
     @property
     def answer(self) -> Answer | None:
@@ -80,7 +84,9 @@ class Pipeline:
             hits, corrected = forgiving_search(self.index, self.search, question, self.k)
         else:
             hits, corrected = self.search(question, self.k), None
-        return Reply(question, self.reader.read(corrected or question, hits), hits, corrected)
+        start = time.perf_counter()
+        answers = self.reader.read(corrected or question, hits)
+        return Reply(question, answers, hits, corrected, time.perf_counter() - start)
 
     def likely_sentence(self, question: str, passage: Passage) -> tuple[int, int]:
         """Return character offsets of the passage's sentence that shares most terms with the question."""
@@ -117,7 +123,7 @@ def open_reader(
     n_beams: int = 1,
     int8: bool = False,
 ) -> Reader:
-    """Open a bundled reader by name, one that kofid trained, or any Hugging Face T5 checkpoint.
+    """Open a bundled reader by name, one that kofid trained, or a Hugging Face checkpoint: a T5, or any ForQuestionAnswering.
 
     ``dtype``, ``n_beams`` and ``int8`` (the decoder in 8-bit integers) are for fusion readers.
     """
@@ -126,17 +132,23 @@ def open_reader(
     settings: dict[str, Any] = {}
     if is_artifact(path) or path.exists() and not (path / "config.json").is_file():
         artifact = open_artifact(path, "reader")
-        if artifact.settings.get("reader") == "span":
-            from kofid.reader.span import SpanReader
-
-            return SpanReader.load(artifact.directory)
         name, settings = str(artifact.directory), artifact.settings
+    kind = settings.get("reader") or _kind_of_checkpoint(path)
+    if kind == "span":
+        from kofid.reader.span import SpanReader
+
+        return SpanReader.load(Path(name))
     from kofid.devices import choose_device, reading_dtype
+
+    place = choose_device(device)
+    if kind == "extractive":
+        from kofid.reader.extractive import ExtractiveReader
+
+        return ExtractiveReader.load(name, device=place, n_context=n_context)
     from kofid.reader.fid import FiDReader
     from kofid.reader.generate import Decoding
     from kofid.reader.inputs import PASSAGE_TOKENS
 
-    place = choose_device(device)
     reader = FiDReader.load(
         name,
         device=place,
@@ -149,7 +161,20 @@ def open_reader(
         from kofid.reader.int8 import use_int8
 
         use_int8(reader.model)
+    if kind == "single":
+        from kofid.reader.single import SingleReader
+
+        return SingleReader(reader, retrieval_weight=settings.get("retrieval_weight", 0.0))
     return reader
+
+
+def _kind_of_checkpoint(path: Path) -> str:
+    """Return the kind of reader that a Hugging Face folder holds, by its configuration: extractive or t5."""
+    try:
+        names = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+    except (OSError, ValueError):
+        return "t5"
+    return "extractive" if str(names[0]).endswith("ForQuestionAnswering") else "t5"
 
 
 def _refuse_missing(path: Path) -> None:

@@ -45,16 +45,17 @@ def _p_value(p: float) -> str:
 def markdown(systems: Sequence[System], comparisons: Sequence[Comparison], note: str) -> Iterator[str]:
     """Yield the lines of two Markdown tables: each system's measures in percent, and every comparison; then ``note``."""
     measures = list(dict.fromkeys(comparison.measure for comparison in comparisons))
-    yield from _markdown_table(
+    yield from markdown_table(
         [say("체계", "system"), *measures],
         [[system.name, *(f"{100 * system.mean(measure):.1f}" for measure in measures)] for system in systems],
     )
     yield "\n"
-    yield from _markdown_table(comparison_columns(), [comparison_row(comparison) for comparison in comparisons])
+    yield from markdown_table(comparison_columns(), [comparison_row(comparison) for comparison in comparisons])
     yield f"\n{note}\n"
 
 
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
     for cells in (columns, ["---"] * len(columns), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |\n"
 
@@ -83,19 +84,50 @@ def write_plot(path: Path, systems: Sequence[System], comparisons: Sequence[Comp
     The file appears whole or not at all. Raises as ``check_plot`` does.
     """
     check_plot(path)
-    image = io.BytesIO()
     with _style() as figure_class:
         figure = figure_class(figsize=(7, 4), layout="constrained")
         _draw(figure.subplots(), systems, comparisons)
-        # No date and no random ids in the file: the same figures give the same bytes.
-        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
-        figure.savefig(image, format=path.suffix[1:], dpi=200, metadata=metadata)
+        _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    image = io.BytesIO()
+    # No date and no random ids in the file: the same figures give the same bytes.
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    figure.savefig(image, format=path.suffix[1:], dpi=200, metadata=metadata)
     temporary = path.with_name(f".{path.name}.part")
     try:
         temporary.write_bytes(image.getvalue())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def ablation_columns() -> list[str]:
+    """Return the heads of the table of an ablation."""
+    names = [say("변형", "variant"), "EM", "F1", "EM robust"]
+    return [*names, say("초/질문", "s/question"), say("메모리 MiB", "memory MiB"), say("매개변수", "parameters")]
+
+
+def ablation_row(row: dict[str, Any]) -> list[str]:
+    """Return one row of such a table."""
+    scores = [f"{100 * row[name]:.1f}" for name in ("em", "f1", "em_robust")]
+    return [row["name"], *scores, f"{row['seconds']:.3f}", f"{row['peak_mb']:,}", f"{row['parameters']:,}"]
+
+
+def write_ablation_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a plot of EM against seconds a question, a point a variant; as ``write_plot`` does."""
+    check_plot(path)
+    with _style() as figure_class:
+        figure = figure_class(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for row in rows:
+            axes.scatter(row["seconds"], 100 * row["em"], color="C0")
+            axes.annotate(row["name"], (row["seconds"], 100 * row["em"]), textcoords="offset points", xytext=(5, 3))
+        axes.set_xlabel(say("초/질문", "seconds a question"))
+        axes.set_ylabel("EM (%)")
+        axes.spines[["top", "right"]].set_visible(False)
+        _save(figure, path)
 
 
 @contextmanager

@@ -1,134 +1,19 @@
-"""Fusion readers against Transformers' own models and slow loops: heads, packing, FiD-Light, FiDO, FiDSKT, scores."""
+"""Fusion readers against Transformers' own models: T5 and GPT-2, packing, gradients, scores."""
 
 from __future__ import annotations
-
-import math
-import random
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
-from transformers.models.t5.modeling_t5 import T5Attention
-from twins import Twin, enliven, gpt2_config, lively, questions_of, random_batch, t5_config
+from transformers import MT5Config, MT5ForConditionalGeneration, T5ForConditionalGeneration
+from twins import VARIANTS, Twin, close, enliven, lively, questions_of, random_batch, t5_config
 
-from kofid.errors import UsageError
 from kofid.reader import fusion
-from kofid.reader.checkpoints import from_t5, open_reader_model, save_reader_model
-from kofid.reader.fusion import Batch, Encoded, FusionReader, Variant
-from kofid.reader.generate import Decoding, generate
-from kofid.reader.heads import Attention, CrossAttention, Memory, pooled_heads
+from kofid.reader.batch import Batch
+from kofid.reader.checkpoints import from_t5
+from kofid.reader.fusion import Encoded, FusionReader, Variant
+from kofid.reader.heads import CrossAttention
 from kofid.reader.scores import score_passages
-from kofid.reader.t5 import position_bias
-
-VARIANTS = [
-    Variant(),
-    Variant(first_k=3),
-    Variant(cross_layers=(2,)),
-    Variant(n_kv_heads=2),
-    Variant(first_k=2, cross_layers=(1,), n_kv_heads=1),
-]
-
-
-def close(found: torch.Tensor, expected: torch.Tensor, within: float = 1e-5) -> None:
-    torch.testing.assert_close(found, expected, atol=within, rtol=0)
-
-
-def change(model: torch.nn.Module, **values: object) -> None:
-    for name, value in values.items():
-        setattr(model, name, value)
-
-
-# --- heads ----------------------------------------------------------------------------------------------------
-
-
-def slow_attention(heads: Attention, asking: torch.Tensor, states: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return attention of ``asking`` (n, d_model) to ``states`` by the formula, a head and a token at a time."""
-    q, k, v = heads.q(asking).double(), heads.k(states).double(), heads.v(states).double()
-    rows = []
-    for i in range(len(asking)):
-        context = []
-        for h in range(heads.n_heads):
-            own = slice(h * heads.d_head, (h + 1) * heads.d_head)
-            g = h * heads.n_kv_heads // heads.n_heads  # heads 0 and 1 of 4 share the first of 2 keys
-            shared = slice(g * heads.d_head, (g + 1) * heads.d_head)
-            logits = [
-                heads.scale * float(q[i, own] @ key[shared]) + float(b) for key, b in zip(k, bias[h, i], strict=True)
-            ]
-            weights = [math.exp(x - max(logits)) for x in logits]
-            context.append(sum(w / sum(weights) * value[shared] for w, value in zip(weights, v, strict=True)))
-        rows.append(torch.cat(context))
-    return heads.o(torch.stack(rows).float())
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("n_kv_heads", [1, 2, 4])
-def test_attention_equals_a_loop_over_heads_and_tokens(n_kv_heads: int, bias: bool) -> None:
-    heads = enliven(CrossAttention(12, 4, n_kv_heads, 5, scale=0.7, bias=bias), std=0.5)
-    asking, states = torch.randn(2, 3, 12), torch.randn(7, 12)
-    no_bias = torch.zeros(4, 3, 7)
-    for absorbed in (False, True):
-        memories = [heads.remember(s, absorbed=absorbed) for s in (states[:2], states)]
-        found = heads(asking, memories)
-        close(found[0], slow_attention(heads, asking[0], states[:2], no_bias[..., :2]))
-        close(found[1], slow_attention(heads, asking[1], states, no_bias))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("n_kv_heads", [1, 2, 4])
-def test_causal_attention_with_a_past_equals_the_loop(n_kv_heads: int) -> None:
-    heads = enliven(Attention(12, 4, n_kv_heads, 5, bias=True), std=0.5)
-    tokens = torch.randn(6, 12)
-    bias = torch.randn(4, 6, 6).masked_fill(torch.ones(6, 6).triu(1).bool(), -torch.inf)
-    expected = slow_attention(heads, tokens, tokens, bias)
-    whole, _ = heads.attend_causally(tokens[None], bias, None)
-    first, past = heads.attend_causally(tokens[None, :4], bias[:, :4, :4], None)
-    rest, past = heads.attend_causally(tokens[None, 4:], bias[:, 4:], past)
-    close(whole[0], expected)
-    close(torch.cat((first, rest), 1)[0], expected)
-    assert past[0].shape == (1, n_kv_heads, 6, 5)
-
-
-@torch.no_grad()
-def test_packed_attention_equals_the_loop_over_each_sequence() -> None:
-    heads = enliven(Attention(12, 4, 4, 5), std=0.5)
-    tokens, bias = torch.randn(9, 12), torch.randn(4, 5, 5)
-    found = heads.o(heads.attend_packed(tokens, [3, 1, 5], bias))
-    for start, n in ((0, 3), (3, 1), (4, 5)):
-        own = tokens[start : start + n]
-        close(found[start : start + n], slow_attention(heads, own, own, bias[:, :n, :n]))
-
-
-def test_pooled_heads_by_hand() -> None:
-    # 4 heads of 2 rows each; 2 groups: the mean of the first two heads, and of the last two.
-    weight = torch.tensor([[1.0], [10], [3], [30], [5], [50], [9], [90]])
-    assert pooled_heads(weight, 4, 2).flatten().tolist() == [2, 20, 7, 70]
-    assert pooled_heads(weight, 4, 1).flatten().tolist() == [4.5, 45]  # (1 + 3 + 5 + 9) / 4
-    assert pooled_heads(weight.flatten(), 4, 4).tolist() == weight.flatten().tolist()
-
-
-def test_heads_that_cannot_be_shared_evenly_are_refused() -> None:
-    with pytest.raises(ValueError, match="3"):
-        Attention(12, 4, 3, 5)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("both_ways", [True, False])
-def test_distances_fall_into_transformers_buckets(both_ways: bool) -> None:
-    config = T5Config(num_heads=1, relative_attention_num_buckets=32, relative_attention_max_distance=128)
-    table = torch.nn.Embedding(32, 1)
-    table.weight.copy_(torch.arange(32.0)[:, None])  # a bucket's bias is its number
-    found = position_bias(table, config, torch.arange(400), 400, both_ways=both_ways)[0]
-    offsets = torch.arange(400)[None] - torch.arange(400)[:, None]
-    expected = T5Attention._relative_position_bucket(offsets, bidirectional=both_ways).float()
-    if not both_ways:
-        expected[offsets > 0] = -torch.inf
-        assert found[399, [399, 398, 383, 382, 0]].tolist() == [0, 1, 16, 16, 31]  # of 32, the first 16 are exact
-    assert torch.equal(found, expected)
-
 
 # --- T5 -------------------------------------------------------------------------------------------------------
 
@@ -145,7 +30,7 @@ def own_output(plain: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
 def test_one_passage_is_plain_t5(kind: str, activation: str, depths: tuple[int, int]) -> None:
     shape = {"feed_forward_proj": activation, "num_layers": depths[0], "num_decoder_layers": depths[1]}
     if "mt5" in kind:
-        plain = MT5ForConditionalGeneration(MT5Config(**t5_config(**shape).to_dict()))
+        plain = MT5ForConditionalGeneration(MT5Config(**t5_config(**shape).to_dict() | {"model_type": "mt5"}))
     else:  # v1.1 says so in its configuration: an output layer of its own is not scaled
         tie = {"tie_word_embeddings": False} if kind == "own" else {}
         plain = T5ForConditionalGeneration(t5_config(**shape, **tie))
@@ -178,7 +63,7 @@ def test_packed_passages_equal_padded_ones(variant: Variant, skt: bool) -> None:
         reader, batch = lively(seed, variant, skt=skt, std=0.3), random_batch(n_passages, seed)
         expected = Twin(reader).logits(batch)
         loss, logits = reader(batch)
-        close(logits, expected)
+        close(logits, expected, 3e-5 if skt else 1e-5)  # GPT-2's logits are up to 6, T5's up to 1
         slow = cross_entropy(expected.flatten(0, 1), batch.labels.flatten(), ignore_index=-100)
         assert loss.item() == pytest.approx(slow.item(), abs=1e-5)
         assert expected.std() > 0.2
@@ -289,7 +174,7 @@ def test_gradients_equal_those_of_the_padded_twin(skt: bool) -> None:
     names = [f"encoder.block.{i}.layer.0.SelfAttention.{part}.weight" for i in (0, 1) for part in "qkvo"]
     own, other = dict(reader.named_parameters()), dict(twin.t5.named_parameters())
     for name in [*names, "encoder.block.1.layer.1.DenseReluDense.wi_0.weight", "encoder.final_layer_norm.weight"]:
-        close(own[name].grad, other[name].grad, 1e-5)
+        torch.testing.assert_close(own[name].grad, other[name].grad, atol=1e-5, rtol=1e-3)
         assert own[name].grad.abs().max() > 1e-4, name
 
 
@@ -309,121 +194,6 @@ def test_a_batch_without_labels_has_no_loss() -> None:
     batch.labels = None
     with pytest.raises(ValueError, match="labels"):
         lively()(batch)
-
-
-# --- FiDO: fewer layers, fewer heads --------------------------------------------------------------------------
-
-
-def test_every_nth_layer() -> None:
-    assert Variant.every(6, 24) == (6, 12, 18, 24)
-    assert Variant.every(5, 12) == (5, 10)
-    assert Variant.every(1, 3) == (1, 2, 3)
-    for n in (0, 4, -1):
-        with pytest.raises(UsageError, match=str(n)):
-            Variant.every(n, 3)
-
-
-def n_parameters(config: T5Config, variant: Variant) -> int:
-    with torch.device("meta"):
-        return sum(p.numel() for p in FusionReader(config, variant).parameters())
-
-
-def test_parameters_of_ke_t5_large() -> None:
-    config = T5Config(
-        vocab_size=64_128, d_model=1024, d_kv=64, d_ff=2816, num_layers=24, num_heads=16, feed_forward_proj="gated-gelu"
-    )
-    # An attention has 4 x 1024 x 1024 = 4,194,304, a gated layer 3 x 1024 x 2816 = 8,650,752.
-    #   embeddings       64,128 x 1024                                     =  65,667,072
-    #   encoder layers   24 x (4,194,304 + 8,650,752 + 2 norms of 1024)    = 308,330,496
-    #   decoder layers   24 x (2 x 4,194,304 + 8,650,752 + 3 x 1024)       = 409,018,368
-    #   last norms 2 x 1024, distances 2 x 32 x 16                         =       3,072
-    assert n_parameters(config, Variant()) == 783_019_008
-    # Layers 6, 12, 18, 24 keep cross-attention: 20 x (4,194,304 + 1024) = 83,906,560 fewer.
-    few = Variant(cross_layers=Variant.every(6, 24))
-    assert n_parameters(config, few) == 783_019_008 - 83_906_560 == 699_112_448
-    # One key-value head of 16: each of 48 attentions of the decoder loses 2 x 15/16 x 1024 x 1024 = 1,966,080.
-    assert n_parameters(config, Variant(n_kv_heads=1)) == 783_019_008 - 48 * 1_966_080
-    assert n_parameters(config, Variant(first_k=8, pointing=True)) == 783_019_008
-
-
-def bytes_of(memories: Sequence[list[Memory] | None]) -> int:
-    """Return the bytes that memories hold, each storage once."""
-    tensors = [t for m in memories if m is not None for one in m for t in (one.keys, one.values) if t is not None]
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
-
-
-@torch.no_grad()
-def test_memory_falls_with_heads_layers_and_states() -> None:
-    batch = random_batch((3, 2), longest=9)
-    shape = {"num_decoder_layers": 4}
-
-    def held(variant: Variant, *, absorbed: bool = False) -> int:
-        reader = lively(variant=variant, **shape)
-        return bytes_of(reader.remember(reader.encode(batch), absorbed=absorbed))
-
-    # Keys and values: 2 x 4 layers x 4 heads x 8 numbers of 4 bytes for each state.
-    full = 2 * 4 * 4 * 8 * 4 * sum(batch.lengths)
-    assert held(Variant()) == full
-    assert held(Variant(n_kv_heads=2)) == full // 2
-    assert held(Variant(n_kv_heads=1)) == full // 4
-    assert held(Variant(cross_layers=(2, 4))) == full // 2
-    assert held(Variant(cross_layers=(4,), n_kv_heads=1)) == full // 16
-    assert held(Variant(first_k=2)) == full // sum(batch.lengths) * sum(min(2, n) for n in batch.lengths)
-    # Absorbed: the states alone, 32 numbers each, one storage for all layers.
-    assert held(Variant(), absorbed=True) == 32 * 4 * sum(batch.lengths)
-    assert held(Variant(cross_layers=(4,)), absorbed=True) == 32 * 4 * sum(batch.lengths)
-
-
-# --- all options together -------------------------------------------------------------------------------------
-
-
-def by_chance(chance: random.Random) -> tuple[Variant, dict[str, object], bool]:
-    depth = chance.randint(1, 3)
-    layers = sorted(chance.sample(range(1, depth + 1), chance.randint(1, depth)))
-    variant = Variant(
-        first_k=chance.choice((0, 1, 4)),
-        cross_layers=chance.choice(((), tuple(layers))),
-        n_kv_heads=chance.choice((0, 1, 2, 4)),
-        pointing=chance.random() < 0.5,
-    )
-    shape = {
-        "feed_forward_proj": chance.choice(("relu", "gated-gelu")),
-        "num_layers": chance.randint(1, 2),
-        "num_decoder_layers": depth,
-        "d_kv": chance.choice((4, 8, 16)),
-    }
-    return variant, shape, chance.random() < 0.5
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_readers_by_chance(seed: int, tmp_path: Path) -> None:
-    """Forward, backward, answer, save and open, whatever the options."""
-    chance = random.Random(seed)
-    variant, shape, skt = by_chance(chance)
-    decoder = gpt2_config(n_layer=shape["num_decoder_layers"]) if skt else None
-    reader = FusionReader(t5_config(**shape), variant, decoder)
-    if chance.random() < 0.3:
-        reader.untie()
-    enliven(reader, seed, std=0.3)
-    batch = random_batch([chance.randint(1, 3) for _ in range(chance.randint(1, 3))], seed)
-
-    loss, logits = reader.train()(batch)
-    loss.backward()
-    for name, parameter in reader.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-        # A bias of keys moves all logits of a query alike.
-        assert parameter.grad.any() or name.endswith(".k.bias"), name
-
-    with torch.no_grad():
-        close(logits, Twin(reader.eval()).logits(batch), 2e-5)
-        before = reader(batch)[1]
-        answers = [generate(reader, reader.encode(batch), how) for how in (Decoding(4), Decoding(4, n_beams=2))]
-        save_reader_model(reader, tmp_path / "reader")
-        opened = open_reader_model(str(tmp_path / "reader")).eval()
-        assert opened.variant == variant
-        assert torch.equal(opened(batch)[1], before)
-        again = [generate(opened, opened.encode(batch), how) for how in (Decoding(4), Decoding(4, n_beams=2))]
-        assert again == answers
 
 
 # --- cross-attention scores -----------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from transformers import BertTokenizer, RobertaConfig, RobertaModel, T5Tokenizer
 from kofid.errors import InputError, KofidError, ResourceError, UsageError
 from kofid.formats import read_corpus
 from kofid.reader.fid import FiDReader
-from kofid.reader.fid_t5 import FiDT5, fresh_config
+from kofid.reader.fresh import FRESH, fresh_reader_model
+from kofid.reader.fusion import Batch, Variant
+from kofid.reader.inputs import format_input, parse_target
 from kofid.retrieval import dense
 from kofid.retrieval.dense import DenseEncoder, DenseIndex, import_faiss, weights_fingerprint
 from kofid.retrieval.index import Index
@@ -33,7 +35,7 @@ from kofid.training.data import (
     retriever_dataset,
 )
 from kofid.training.distill import distill, kl_loss, score_examples
-from kofid.training.reader import fresh_reader, train_reader
+from kofid.training.reader import fresh_reader, reader_batch, train_reader
 from kofid.training.retriever import fresh_encoder, in_batch_loss, train_retriever
 from kofid.training.tokenizer import train_tokenizer
 from kofid.training.trainer import TrainOptions, settings
@@ -72,7 +74,7 @@ def reader(tokenizer: T5Tokenizer) -> FiDReader:
 
 def new_reader(tokenizer: T5Tokenizer) -> FiDReader:
     torch.manual_seed(7)
-    return FiDReader(FiDT5(fresh_config("tiny", len(tokenizer))), tokenizer, max_tokens=64)
+    return FiDReader(fresh_reader_model("tiny", len(tokenizer)), tokenizer, max_tokens=64)
 
 
 def weights(model: torch.nn.Module) -> str:
@@ -195,10 +197,51 @@ def test_reader_rows_are_cut_at_n_context_and_need_an_answer() -> None:
     no_hits = Example(Question("누구?", answers=("가온",)))
     targeted = replace(EXAMPLES[1], target="나래님")
     rows = reader_dataset([EXAMPLES[0], unanswered, no_hits, targeted], 1).to_list()
-    assert [row["target"] for row in rows] == ["가온", "나래님"]
+    assert [row["targets"] for row in rows] == [["가온"], ["나래님"]]
     assert rows[0]["titles"] == ["다리"] and rows[0]["texts"] == [PASSAGES[0].text]
+    assert [row["positive"] for row in rows] == [[True], [True]]
     with pytest.raises(InputError):
         reader_dataset([unanswered, no_hits], 1)
+
+
+def test_reader_rows_have_all_answers_and_say_which_passages_are_gold() -> None:
+    several = replace(EXAMPLES[0], question=replace(EXAMPLES[0].question, answers=("가온", "가온님")))
+    (row,) = reader_dataset([several], 2).to_list()
+    assert row["targets"] == ["가온", "가온님"]
+    assert row["positive"] == [True, False]
+
+
+def targets_of(reader: FiDReader, batch: Batch) -> list[str]:
+    assert batch.labels is not None
+    rows = [[token for token in row if token != -100] for row in batch.labels.tolist()]
+    return [str(reader.decoder_tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+
+
+def test_reader_batch_is_packed_and_draws_one_of_the_answers(reader: FiDReader) -> None:
+    several = replace(EXAMPLES[0], question=replace(EXAMPLES[0].question, answers=("가온", "나래")))
+    rows = reader_dataset([several, EXAMPLES[1]], 2).to_list()
+    torch.manual_seed(1)
+    drawn = [targets_of(reader, reader_batch(reader, rows)) for _ in range(20)]
+    assert {first for first, _ in drawn} == {"가온", "나래"} and {second for _, second in drawn} == {"나래"}
+    torch.manual_seed(1)
+    assert [targets_of(reader, reader_batch(reader, rows)) for _ in range(20)] == drawn
+    batch = reader_batch(reader, rows)
+    assert batch.n_passages == [2, 2] and sum(batch.lengths) == len(batch.input_ids)
+    text = format_input(EXAMPLES[0].question.text, PASSAGES[0])
+    assert batch.input_ids[: batch.lengths[0]].tolist() == reader.tokenizer(text)["input_ids"]
+
+
+def test_a_pointing_reader_learns_its_sources() -> None:
+    reader = fresh_reader("tiny", TEXTS, Variant(pointing=True), vocab_size=400)
+    swapped = replace(EXAMPLES[1], hits=EXAMPLES[1].hits[::-1])
+    both = replace(EXAMPLES[2], question=replace(EXAMPLES[2].question, positive_ids=("p2", "p3")))
+    none = replace(EXAMPLES[3], question=replace(EXAMPLES[3].question, positive_ids=("p9",)))
+    batch = reader_batch(reader, reader_dataset([swapped, both, none], 2).to_list())
+    assert reader.tokenizer.unk_token_id not in (*batch.input_ids.tolist(), *batch.labels.flatten().tolist())
+    # What is learned is what is read back: no word of the frame, which no passage has, is unknown.
+    assert [parse_target(t, 2) for t in targets_of(reader, batch)] == [("나래", [2]), ("다솜", [1, 2]), ("라온", [])]
+    texts = [reader.tokenizer.decode(i, skip_special_tokens=True) for i in batch.input_ids.split(batch.lengths)]
+    assert texts[:2] == [format_input(EXAMPLES[1].question.text, h.passage, n) for n, h in enumerate(swapped.hits, 1)]
 
 
 def test_retriever_rows_are_gold_and_the_best_other() -> None:
@@ -331,7 +374,7 @@ def test_a_checkpoint_cut_off_while_saved_is_passed_over(tokenizer: T5Tokenizer,
     last = max(folder.iterdir(), key=lambda p: int(p.name.rpartition("-")[2]))
     assert last.name == "checkpoint-6"
     for path in last.iterdir():  # killed after the weights: the trainer's own state was not written
-        if path.name not in ("config.json", "generation_config.json", "model.safetensors"):
+        if path.name != "model.safetensors":
             path.unlink()
     resumed = new_reader(tokenizer)
     train_reader(resumed, EXAMPLES, SHORT, folder, n_context=2, resume=True)
@@ -342,13 +385,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(reader
     plain = reader.model.forward
     calls = 0
 
-    def forward(**inputs: Any) -> Any:
+    def forward(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal calls
         calls += 1
-        output = plain(**inputs)
-        if calls == 5:  # the 5th batch of steps of one batch each
-            output.loss = output.loss * math.nan
-        return output
+        loss, logits = plain(batch)
+        return loss * math.nan if calls == 5 else loss, logits  # the 5th batch of steps of one batch each
 
     reader.model.forward = forward  # type: ignore[method-assign]
     steps: list[int] = []
@@ -380,7 +421,7 @@ def test_a_fresh_reader_is_the_same_twice() -> None:
 
 
 def test_unknown_fresh_sizes_name_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="tiny, mini, small"):
+    with pytest.raises(UsageError, match=", ".join(FRESH)):
         fresh_reader("huge", TEXTS)
     with pytest.raises(UsageError, match="tiny, mini"):
         fresh_encoder("huge", TEXTS)

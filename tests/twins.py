@@ -12,7 +12,8 @@ from torch.nn.functional import pad
 from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from kofid.reader.fusion import Batch, FusionReader, Variant
+from kofid.reader.batch import Batch
+from kofid.reader.fusion import FusionReader, Variant
 
 VOCABULARY = 50
 _T5 = {
@@ -42,6 +43,19 @@ _GPT2 = {
     "embd_pdrop": 0.0,
     "attn_pdrop": 0.0,
 }
+# Each option of a reader alone, and all together.
+VARIANTS = [
+    Variant(),
+    Variant(first_k=3),
+    Variant(cross_layers=(2,)),
+    Variant(n_kv_heads=2),
+    Variant(first_k=2, cross_layers=(1,), n_kv_heads=1),
+]
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, within: float = 1e-5) -> None:
+    """Compare numbers, which may differ by ``within``."""
+    torch.testing.assert_close(found, expected, atol=within, rtol=0)
 
 
 def t5_config(**changes: object) -> T5Config:
@@ -116,6 +130,8 @@ class Twin:
             config.add_cross_attention = True
             self.gpt2 = GPT2LMHeadModel(config).eval()
             missing, unexpected = self.gpt2.load_state_dict(_as_gpt2(reader, weights), strict=False)
+            if reader.lm_head is not None:
+                self.gpt2.lm_head.weight = torch.nn.Parameter(reader.lm_head.weight.detach().clone())
             assert not unexpected and all("cross" in name or name == "lm_head.weight" for name in missing), missing
 
     def states(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,7 +194,6 @@ def _as_gpt2(reader: FusionReader, weights: dict[str, torch.Tensor]) -> dict[str
     """Return the decoder's weights as a Transformers GPT-2 names, joins and turns them; absent cross-attention zero."""
     found = {f"transformer.{n}": weights[f"decoder.{n}"] for n in ("wpe.weight", "ln_f.weight", "ln_f.bias")}
     found |= {"transformer.wte.weight": weights["wte.weight"]}
-    found["lm_head.weight"] = weights.get("lm_head.weight", weights["wte.weight"])
     for i, block in enumerate(reader.decoder.h):
         own, there = f"decoder.h.{i}", f"transformer.h.{i}"
         joins = [("attn.c_attn", ["attn.q", "attn.k", "attn.v"]), ("attn.c_proj", ["attn.o"])]

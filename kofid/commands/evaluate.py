@@ -64,7 +64,7 @@ def run(
 ) -> None:
     """Score answers."""
     from kofid.artifacts import write_file
-    from kofid.evaluate import predict
+    from kofid.evaluate import cost, predict
     from kofid.pipeline import Pipeline, open_reader
     from kofid.retrieval.index import Index
 
@@ -74,16 +74,15 @@ def run(
     opened = Index.open(index, check_hashes=verify)
     if reader != "span":
         console.calm_libraries()
-    pipeline = Pipeline(
-        opened, open_reader(reader, device=device, n_context=k, dtype=dtype, n_beams=beams, int8=int8), opened.search, k
-    )
+    chosen = open_reader(reader, device=device, n_context=k, dtype=dtype, n_beams=beams, int8=int8)
+    pipeline = Pipeline(opened, chosen, opened.search, k)
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
     if predictions is not None:
         write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results))
-    _report(results, k, wrong, json_output)
+    _report(results, cost(results, chosen), k, wrong, json_output)
 
 
-def _report(results: Sequence[Prediction], k: int, n_wrong: int, as_json: bool) -> None:
+def _report(results: Sequence[Prediction], costs: dict[str, float], k: int, n_wrong: int, as_json: bool) -> None:
     from itertools import islice
 
     from kofid.evaluate import recall_at, summarize, summarize_by_type
@@ -93,12 +92,15 @@ def _report(results: Sequence[Prediction], k: int, n_wrong: int, as_json: bool) 
     if console.wants_json(as_json):
         types = {name: console.rounded(metrics) for name, metrics in by_type.items()}
         listed = {"wrong": [p.to_json() for p in wrong]} if n_wrong else {}
-        console.print_json({**console.rounded(overall | recall), "by_type": types, **listed})
+        console.print_json({**console.rounded(overall | recall | costs), "by_type": types, **listed})
         return
     rows = [[say("모두", "all"), *console.percentages(overall)]]
     rows += [[_type_name(name), *console.percentages(metrics)] for name, metrics in by_type.items()]
     console.print_table("", [say("질문", "question"), *overall], rows)
     console.print_table("", list(recall), [console.percentages(recall)])
+    console.print_table(
+        "", list(costs), [[f"{value:,.3f}" if name == "seconds" else f"{value:,}" for name, value in costs.items()]]
+    )
     if wrong:
         console.print_table(say("틀린 답", "wrong answers"), _wrong_columns(), map(_wrong_row, wrong))
 

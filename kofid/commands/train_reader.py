@@ -44,8 +44,9 @@ HELP = say(
     "span: a light reader that ranks candidate spans by lexical features with boosted trees.",
 )
 EXAMPLE = """kofid train-reader --reader t5 -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 20 -o reader
+kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --ema 0.9 --dev resources/demo/questions.jsonl --max-steps 5 -o best
 kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --first-k 8 --n-cross-layer 2 --kv-heads 1 --max-steps 5 -o fido
-kofid train-reader --reader skt -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 5 -o fid-skt
+kofid train-reader --reader skt -i kb resources/demo/questions.jsonl --model fresh:tiny --warmup-cross 2 --max-steps 5 -o fid-skt
 kofid train-reader --reader span -i kb resources/demo/questions.jsonl -o span-reader"""
 
 
@@ -99,6 +100,91 @@ def run(
             )
         ),
     ] = "adamw",
+    schedule: Annotated[
+        Literal["linear", "cosine", "constant"],
+        typer.Option(help=say("학습률이 줄어드는 꼴 (--warmup 뒤)", "How the learning rate falls, after --warmup")),
+    ] = "linear",
+    warmup: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.99, help=say("학습률을 올리는 걸음의 몫", "Share of the steps in which the rate rises")
+        ),
+    ] = 0.06,
+    warmup_cross: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help=say(
+                "처음 N걸음은 다리와 교차 주의만 배웁니다 (skt에서는 이것들이 새것입니다)",
+                "Train only bridge and cross-attention for N steps (in skt these are new)",
+            ),
+        ),
+    ] = 0,
+    weight_decay: Annotated[float, typer.Option(min=0.0, help=say("무게 감쇠", "Weight decay"))] = 0.01,
+    ema: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=0.99999,
+            metavar="DECAY",
+            help=say(
+                "무게의 지수 이동 평균을 재고 저장합니다 (0.999쯤; 0: 끔)",
+                "Evaluate and save an exponential average of the weights (about 0.999; 0: off)",
+            ),
+        ),
+    ] = 0.0,
+    lora: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="RANK",
+            help=say(
+                "주의의 작은 어댑터만 배우고 끝에 합칩니다 (peft 필요; 0: 끔)",
+                "Train small adapters of attention only, merged in the end (needs peft; 0: off)",
+            ),
+        ),
+    ] = 0,
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--gradient-checkpointing",
+            help=say("기억을 아끼고 시간을 더 씁니다", "Less memory for more time: recompute the encoder"),
+        ),
+    ] = False,
+    dev: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help=say(
+                "EM이 가장 높은 무게를 고를 질문 파일이나 FiD JSON",
+                "Questions or FiD JSON on which the weights with the best EM are chosen",
+            ),
+        ),
+    ] = None,
+    eval_steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help=say("--dev로 재는 간격(걸음)", "Steps between evaluations on --dev"))
+    ] = 500,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help=say(
+                "--dev에서 N번 나아지지 않으면 멈춥니다 (0: 끝까지)",
+                "Stop after N evaluations on --dev without a better one (0: never)",
+            ),
+        ),
+    ] = 0,
+    report: Annotated[
+        Literal["none", "tensorboard", "wandb"],
+        typer.Option(
+            help=say(
+                "손실과 척도를 보낼 곳 (tensorboard: 만들 디렉터리 옆 .이름.tensorboard)",
+                "Where losses and measures go too (tensorboard: .NAME.tensorboard beside the directory made)",
+            )
+        ),
+    ] = "none",
     save_steps: SaveSteps = 500,
     seed: Seed = 1,
     bf16: Bf16 = False,
@@ -123,9 +209,6 @@ def run(
     """Train a reader."""
     examples = common.load_examples(data, index, n_context, encoding, limit)
     common.need_examples(examples)
-    if dry_run:
-        common.show_example(examples[0], len(examples))
-        return
     if reader == "span":
         if first_k or pointing or n_cross_layer or kv_heads or decoder or decoder_layers:
             raise UsageError(
@@ -134,44 +217,63 @@ def run(
                     "--first-k, --pointing, --n-cross-layer, --kv-heads and --decoder are for t5 and skt",
                 )
             )
-        figures = _train_span(examples, Path(output), data, seed, words)
-    else:
-        from kofid.training.trainer import TrainOptions
+        if dry_run:
+            common.show_example(examples[0], len(examples))
+        else:
+            common.report(output, _train_span(examples, output, data, seed, words), json_output)
+        return
+    if patience and dev is None:
+        raise UsageError(say("--patience에는 --dev가 있어야 합니다", "--patience needs a --dev"))
+    if reader == "skt" and decoder is None and common.fresh_size(model) is None:
+        raise UsageError(say("--reader skt에는 --decoder가 있어야 합니다", "--reader skt needs a --decoder"))
+    from kofid.reader.fusion import Variant
+    from kofid.training.reader import initial_reader
+    from kofid.training.trainer import TrainOptions
 
-        options = TrainOptions(
-            epochs=epochs,
-            max_steps=max_steps,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            learning_rate=learning_rate,
-            optimizer=optimizer,
-            save_steps=save_steps,
-            seed=seed,
-            bf16=bf16,
-            device=device,
-        )
-        from kofid.reader.fusion import Variant
-        from kofid.training.reader import initial_reader
+    options = TrainOptions(
+        epochs=epochs,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        schedule=schedule,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        save_steps=save_steps,
+        eval_steps=eval_steps,
+        patience=patience,
+        seed=seed,
+        bf16=bf16,
+        gradient_checkpointing=gradient_checkpointing,
+        ema=ema,
+        lora=lora,
+        warmup_cross=warmup_cross,
+        report=report,
+        device=device,
+    )
+    console.calm_libraries()
+    made = initial_reader(
+        _own_folder(model),
+        common.example_texts(examples),
+        Variant.of(first_k, n_cross_layer, kv_heads, pointing),
+        skt=reader == "skt",
+        decoder=decoder,
+        n_decoder_layers=decoder_layers,
+        vocab_size=vocab_size,
+        seed=seed,
+    )
+    made.max_tokens = max_tokens
+    if dry_run:
+        from kofid.training.estimate import estimate
 
-        console.calm_libraries()
-        if reader == "skt" and decoder is None and common.fresh_size(model) is None:
-            raise UsageError(say("--reader skt에는 --decoder가 있어야 합니다", "--reader skt needs a --decoder"))
-        made = initial_reader(
-            _own_folder(model),
-            common.example_texts(examples),
-            Variant.of(first_k, n_cross_layer, kv_heads, pointing),
-            skt=reader == "skt",
-            decoder=decoder,
-            n_decoder_layers=decoder_layers,
-            vocab_size=vocab_size,
-            seed=seed,
-        )
-        made.max_tokens = max_tokens
-        kept = {"reader": reader, "model": model, "decoder": decoder, "data": data, "n_context": n_context}
-        figures = _train_fusion(
-            made, examples, Path(output), options, kept | {"max_tokens": max_tokens}, half=half, resume=resume
-        )
-    common.report(Path(output), figures, json_output)
+        common.show_example(examples[0], len(examples), estimate=estimate(made, examples, options, n_context))
+        return
+    held_out = common.load_examples([dev], index, n_context, encoding, limit, keep_gold=False) if dev else []
+    kept = {"reader": reader, "model": model, "decoder": decoder, "data": data, "dev": dev, "n_context": n_context}
+    kept["max_tokens"] = max_tokens
+    figures = _train_fusion(made, examples, held_out, output, options, kept, half=half, resume=resume)
+    common.report(output, figures, json_output)
 
 
 def _train_span(
@@ -201,6 +303,7 @@ def _own_folder(model: str) -> str:
 def _train_fusion(
     reader: FiDReader,
     examples: list[Example],
+    dev: list[Example],
     output: Path,
     options: TrainOptions,
     kept: dict[str, Any],
@@ -213,7 +316,15 @@ def _train_fusion(
 
     def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
         figures = train_reader(
-            reader, examples, options, checkpoints, n_context=kept["n_context"], resume=resume, on_step=on_step
+            reader,
+            examples,
+            options,
+            checkpoints,
+            dev=dev,
+            n_context=kept["n_context"],
+            resume=resume,
+            keep=True,  # until the reader is written
+            on_step=on_step,
         )
         if half:
             reader.model.half()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -95,18 +97,32 @@ def run_training(
 ) -> dict[str, float]:
     """Fit a model with progress shown, write it to ``output`` with the settings ``made``, and return its figures.
 
-    ``fit`` takes the folder for checkpoints and the callback to call at each step.
+    ``fit`` takes the folder for checkpoints and the callback to call at each step; checkpoints are removed when the model
+    is safe. Of the processes that ``torchrun`` starts, the first writes.
     """
     from kofid.artifacts import write_artifact
 
+    if kind != "reader" and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            say("torchrun으로는 train-reader만 돌릴 수 있습니다", "of the commands, only train-reader runs under torchrun")
+        )
+    checkpoints = output.with_name(f".{output.name}.checkpoints")
+    if not first_process():
+        return fit(checkpoints, lambda step, steps, loss: None)
     with write_artifact(output, kind, made) as directory, console.training_progress(what) as on_step:
-        made["figures"] = figures = fit(output.with_name(f".{output.name}.checkpoints"), on_step)
+        made["figures"] = figures = fit(checkpoints, on_step)
         model.save(directory)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     return figures
 
 
-def show_example(example: Example, n_examples: int) -> None:
-    """Print what the first example looks like to a reader."""
+def first_process() -> bool:
+    """Tell whether this is the only process of a run, or the first that ``torchrun`` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def show_example(example: Example, n_examples: int, **more: Any) -> None:
+    """Print what the first example looks like to a reader, and ``more`` about the run."""
     from kofid.reader.inputs import format_input
 
     answers = list(example.question.answers)
@@ -116,6 +132,7 @@ def show_example(example: Example, n_examples: int) -> None:
             "question": example.question.text,
             "answers": answers,
             "inputs": [format_input(example.question.text, hit.passage) for hit in example.hits[:2]],
+            **more,
         }
     )
 
@@ -127,7 +144,9 @@ def need_examples(examples: list[Example]) -> None:
 
 
 def report(output: Path, figures: dict[str, float], as_json: bool) -> None:
-    """Print what a training run ended with."""
+    """Print what a training run ended with, once."""
+    if not first_process():
+        return
     if console.wants_json(as_json):
         console.print_json({"output": str(output), **figures})
     else:

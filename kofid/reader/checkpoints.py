@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from transformers import AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel, PreTrainedConfig, T5Config
 
 from kofid.errors import InputError
@@ -25,19 +26,20 @@ WEIGHTS = "model.safetensors"
 _SKT = "kofid-fid-skt"
 
 
-def open_reader_model(name: str, variant: Variant | None = None) -> FusionReader:
+def open_reader_model(name: str, variant: Variant | None = None, dtype: torch.dtype = torch.float32) -> FusionReader:
     """Open a fusion reader, or make a FiDT5 of a T5 or mT5 checkpoint (folder or hub name; safetensors only).
 
-    With ``variant`` the reader is given those options, its weights fitted; without, it keeps its own. Raises InputError.
+    With ``variant`` the reader is given those options, its weights fitted; without, it keeps its own. Weights are read
+    as ``dtype``. Raises InputError.
     """
     try:
         config = _config_of(name)
         if "fusion" in config:
-            return _open_own(Path(name), config, variant)
+            return _open_own(Path(name), config, variant, dtype)
         if config.get("model_type") not in ("t5", "mt5"):
             raise InputError(_not_t5(name, config.get("model_type")))
-        return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True), variant)
-    except (OSError, ValueError, RuntimeError) as error:
+        return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True, dtype=dtype), variant)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             say(f"리더 '{name}'을(를) 열 수 없습니다: {error}", f"reader '{name}' cannot be opened: {error}")
         ) from error
@@ -73,8 +75,9 @@ def save_reader_model(reader: FusionReader, directory: Path) -> None:
     save_file(weights, str(directory / WEIGHTS), metadata={"format": "pt"})
 
 
-def _open_own(directory: Path, config: dict[str, Any], variant: Variant | None) -> FusionReader:
-    weights = load_file(str(directory / WEIGHTS))
+def _open_own(directory: Path, config: dict[str, Any], variant: Variant | None, dtype: torch.dtype) -> FusionReader:
+    with safe_open(str(directory / WEIGHTS), framework="pt") as file:
+        weights = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
     fusion = config.pop("fusion")
     own = Variant(**fusion | {"cross_layers": tuple(fusion["cross_layers"])})
     if config.get("model_type") == _SKT:
@@ -97,8 +100,8 @@ def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
 def open_gpt2(name: str) -> GPT2LMHeadModel:
     """Open a GPT-2 checkpoint (folder or hub name; safetensors only); raise InputError."""
     try:
-        return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
+        return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             say(f"디코더 '{name}'을(를) 열 수 없습니다: {error}", f"decoder '{name}' cannot be opened: {error}")
         ) from error
@@ -120,6 +123,8 @@ def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | Non
             torch.nn.init.zeros_(attention.o.bias)
     kept = {n: w for n, w in encoder.state_dict().items() if n.startswith(("encoder.", "shared."))}
     weights = reader.state_dict() | kept | gpt2_weights(decoder.transformer.state_dict(), config.n_embd)
+    if decoder.lm_head.weight.data_ptr() != decoder.transformer.wte.weight.data_ptr():
+        weights["lm_head.weight"] = decoder.lm_head.weight
     return _made(encoder.config, variant, weights, config)
 
 
@@ -159,6 +164,7 @@ def _made(
         weight = weights[name]
         if weight.shape != place.shape and name.rpartition(".")[0].endswith((".k", ".v")):
             weight = pooled_heads(weight, weight.shape[0] // d_head, place.shape[0] // d_head)
-        fitted[name] = weight.detach().contiguous()
+        # Copied: a file that is mapped into memory may be written over, and its weights lie at odd addresses.
+        fitted[name] = weight.detach().clone(memory_format=torch.contiguous_format)
     reader.load_state_dict(fitted, strict=True, assign=True)
     return reader

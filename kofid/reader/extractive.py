@@ -31,11 +31,11 @@ _HEAD = "qa_outputs."
 class Spans:
     """How spans are read: tokens of a window, tokens that windows share, tokens of the longest answer, and the norm.
 
-    With ``shared`` scores of all windows are one distribution as they are: for a model trained so (Clark and Gardner 2018,
-    "Simple and Effective Multi-Paragraph Reading Comprehension", section 3.3; over passages found, Wang et al. 2019,
-    "Multi-passage BERT", section 3.2), or never trained to refuse. With ``window`` a span counts by how far it is above
-    its own window's "no answer": for a model trained window by window to refuse (Alberti et al. 2019, "A BERT Baseline for
-    the Natural Questions", section 3).
+    With ``shared`` the scores of all windows are one distribution as they are: for a model trained so ("shared
+    normalization", Clark and Gardner 2018, "Simple and Effective Multi-Paragraph Reading Comprehension"; over passages that
+    were searched for, Wang et al. 2019, "Multi-passage BERT"), or one that never learned to refuse. With ``window`` a span
+    counts by how far it is above its own window's "no answer": for a model trained window by window to refuse (Alberti et
+    al. 2019, "A BERT Baseline for the Natural Questions").
     """
 
     max_tokens: int = 384
@@ -113,22 +113,7 @@ class ExtractiveReader:
         batch_size: int = 16,
         abstain: bool = False,
     ) -> None:
-        if not tokenizer.is_fast:
-            raise InputError(
-                say(
-                    f"토크나이저 {type(tokenizer).__name__}은(는) 토큰의 자리를 알려 주지 않습니다. 빠른 토크나이저(tokenizer.json)가 "
-                    "있는 체크포인트를 쓰세요.",
-                    f"tokenizer {type(tokenizer).__name__} cannot tell where its tokens stand; "
-                    "take a checkpoint with a fast one (tokenizer.json)",
-                )
-            )
-        if tokenizer.cls_token_id is None:
-            raise InputError(
-                say(
-                    f"토크나이저 {type(tokenizer).__name__}에 CLS 토큰이 없습니다. BERT, RoBERTa, ELECTRA 같은 인코더를 쓰세요.",
-                    f"tokenizer {type(tokenizer).__name__} has no CLS token; take an encoder such as BERT, RoBERTa or ELECTRA",
-                )
-            )
+        _refuse_unfit(tokenizer)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.spans = spans
@@ -154,6 +139,7 @@ class ExtractiveReader:
         an untrained output layer, which is for training only; without, it is refused.
         """
         tokenizer = open_tokenizer(directory)
+        _refuse_unfit(tokenizer)
         model = _open_model(directory, new_head, seed)
         if model.get_input_embeddings().num_embeddings < len(tokenizer):
             raise InputError(
@@ -162,9 +148,7 @@ class ExtractiveReader:
                     f"'{directory}': the tokenizer has {len(tokenizer)} entries, more than the model",
                 )
             )
-        own = Path(directory) / _SETTINGS
-        if spans is None:
-            spans = Spans(**json.loads(own.read_text(encoding="utf-8"))) if own.is_file() else Spans()
+        spans = spans or _own_spans(Path(directory))
         return cls(model.to(device or "cpu"), tokenizer, spans, n_context=n_context, abstain=abstain)
 
     def save(self, directory: Path) -> None:
@@ -244,6 +228,40 @@ def _merge(found: Sequence[tuple[float, Window, int, int]], passages: Sequence[P
     return sorted(answers, key=lambda answer: -answer.confidence)
 
 
+def _own_spans(directory: Path) -> Spans:
+    """Return how a saved reader reads spans, or what is usual; raise InputError."""
+    path = directory / _SETTINGS
+    if not path.is_file():
+        return Spans()
+    try:
+        spans = Spans(**json.loads(path.read_text(encoding="utf-8")))
+        if spans.norm in ("shared", "window") and min(spans.max_tokens, spans.max_answer_tokens, spans.stride + 1) > 0:
+            return spans
+    except (ValueError, TypeError):
+        pass  # told below
+    raise InputError(say(f"{path}: 읽을 수 없는 설정입니다", f"{path}: settings that make no sense"))
+
+
+def _refuse_unfit(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise InputError for a tokenizer that does not tell characters, or has no token to stand for "no answer"."""
+    if not tokenizer.is_fast:
+        raise InputError(
+            say(
+                f"토크나이저 {type(tokenizer).__name__}은(는) 토큰의 자리를 알려 주지 않습니다. 빠른 토크나이저(tokenizer.json)가 "
+                "있는 체크포인트를 쓰세요.",
+                f"tokenizer {type(tokenizer).__name__} cannot tell where its tokens stand; "
+                "take a checkpoint with a fast one (tokenizer.json)",
+            )
+        )
+    if tokenizer.cls_token_id not in tokenizer("?", "?")["input_ids"]:
+        raise InputError(
+            say(
+                f"토크나이저 {type(tokenizer).__name__}은(는) CLS 토큰을 쓰지 않습니다. BERT, RoBERTa, ELECTRA 같은 인코더를 쓰세요.",
+                f"tokenizer {type(tokenizer).__name__} makes no CLS token; take an encoder such as BERT, RoBERTa or ELECTRA",
+            )
+        )
+
+
 def _open_model(name: str, new_head: bool, seed: int) -> PreTrainedModel:
     """Open an encoder with an output layer for spans; raise InputError where that layer, or any other, is missing."""
     from safetensors import SafetensorError
@@ -251,7 +269,12 @@ def _open_model(name: str, new_head: bool, seed: int) -> PreTrainedModel:
 
     if new_head:
         seed_everything(seed)
-    options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    options: dict[str, Any] = {
+        "dtype": torch.float32,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
     try:
         model, info = AutoModelForQuestionAnswering.from_pretrained(name, num_labels=2, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

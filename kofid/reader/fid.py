@@ -69,7 +69,7 @@ class FiDReader:
 
         from kofid.reader.checkpoints import open_reader_model
 
-        model = open_reader_model(directory, variant).to(device or "cpu", dtype or torch.float32)
+        model = open_reader_model(directory, variant, dtype or torch.float32).to(device or "cpu")
         own = Path(directory) / _DECODER_TOKENIZER
         second = open_tokenizer(str(own)) if own.is_dir() else None
         settings = {"n_context": n_context, "max_tokens": max_tokens, "decoding": decoding}

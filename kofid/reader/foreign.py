@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import (
@@ -72,9 +73,12 @@ def convert_checkpoint(
     own = folder / "decoder"  # the second tokenizer of a reader that kofid wrote
     if decoder_words is None and model.decoder_config is not None and own.is_dir():
         decoder_words = open_tokenizer(str(own))
-    _match(words, model.config.vocab_size, model.config.eos_token_id)
-    if model.decoder_config is not None and decoder_words is not None:
-        _match(decoder_words, model.decoder_config.vocab_size, model.end_token)
+    _check_size(words, model.config.vocab_size)
+    if decoder_words is not None and model.decoder_config is not None:
+        _check_size(decoder_words, model.decoder_config.vocab_size)
+    writing = decoder_words or words
+    if writing.eos_token_id != model.end_token:  # KoGPT2's does not name the token that ends a text
+        writing.eos_token = writing.convert_ids_to_tokens(model.end_token)
     max_tokens = max_tokens or int(before.get("max_tokens", PASSAGE_TOKENS))
     settings: dict[str, Any] = {
         "reader": "t5" if model.decoder_config is None else "skt",
@@ -152,7 +156,7 @@ def _opened(folder: Path, kinds: dict[str, Any], allow_pickle: bool) -> Any:
     try:
         options = {"config": make_config.from_dict(config), "state_dict": weights, "output_loading_info": True}
         model, found = model_class.from_pretrained(None, **options)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
         raise InputError(
             say(f"{folder}: 모델을 만들 수 없습니다: {error}", f"{folder}: no model can be made of it: {error}")
         ) from error
@@ -178,11 +182,18 @@ def _t5_name(name: str) -> str:
 
 
 def _check_tied(folder: Path, weights: Weights) -> None:
-    """Raise InputError where encoder or decoder have token vectors of their own, which T5 has not."""
-    shared = weights.get("shared.weight")
+    """Raise InputError where encoder or decoder of a T5, or output of a GPT-2, have token vectors of their own."""
+    t5 = "shared.weight" in weights
+    shared = next((weights[n] for n in ("shared.weight", "transformer.wte.weight", "wte.weight") if n in weights), None)
     for name, weight in weights.items():
-        if name.endswith("embed_tokens.weight") and shared is not None and not torch.equal(weight, shared):
-            raise InputError(say(f"{folder}: {name}이(가) shared.weight와 다릅니다", f"{folder}: {name} is not shared"))
+        tied = name.endswith("embed_tokens.weight") or (name == "lm_head.weight" and not t5)
+        if tied and shared is not None and not torch.equal(weight, shared):
+            raise InputError(
+                say(
+                    f"{folder}: {name}이(가) 토큰 벡터와 다릅니다. 그런 모델은 쓸 수 없습니다.",
+                    f"{folder}: {name} differs from the token vectors; such a model cannot be used",
+                )
+            )
 
 
 # --- weights --------------------------------------------------------------------------------------------------
@@ -270,8 +281,8 @@ def _tokenizer(folder: Path, name: str | None = None) -> PreTrainedTokenizerBase
     return open_tokenizer(name or str(folder))
 
 
-def _match(tokenizer: PreTrainedTokenizerBase, n_tokens: int, end: int) -> None:
-    """Let a tokenizer end texts as its model does; raise InputError where it has tokens that the model has not."""
+def _check_size(tokenizer: PreTrainedTokenizerBase, n_tokens: int) -> None:
+    """Raise InputError where a tokenizer has tokens that the model has not."""
     if len(tokenizer) > n_tokens:
         raise InputError(
             say(
@@ -279,5 +290,3 @@ def _match(tokenizer: PreTrainedTokenizerBase, n_tokens: int, end: int) -> None:
                 f"the tokenizer has {len(tokenizer):,} tokens, the model {n_tokens:,}; give the model's own tokenizer",
             )
         )
-    if tokenizer.eos_token_id != end:
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)

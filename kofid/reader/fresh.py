@@ -16,6 +16,7 @@ from kofid.reader.fusion import FusionReader, Variant
 FRESH: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
     "mini": {"d_model": 192, "d_kv": 32, "d_ff": 384, "num_layers": 4, "num_decoder_layers": 2, "num_heads": 6},
+    "thin": {"d_model": 128, "d_kv": 16, "d_ff": 256, "num_layers": 4, "num_decoder_layers": 12, "num_heads": 8},
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 8},
 }
 _N_POSITIONS = 256

@@ -17,9 +17,9 @@ from transformers import GPT2Config, T5Config
 
 from kofid.errors import UsageError
 from kofid.language import say
+from kofid.reader.batch import IGNORED, Batch
 from kofid.reader.gpt2 import GPT2Decoder
 from kofid.reader.heads import Memory, Past, Watch
-from kofid.reader.inputs import IGNORED
 from kofid.reader.t5 import Encoder, T5Decoder
 
 # Tokens that are encoded at a time when no gradient is needed: enough to keep the processor busy, few enough for memory.
@@ -84,25 +84,6 @@ class Variant:
                 )
             )
         return layers, n_kv_heads
-
-
-@dataclass
-class Batch:
-    """Passages of several questions, one after another without padding.
-
-    ``input_ids`` (n_tokens,); ``lengths``: tokens of each passage; ``n_passages`` of each question;
-    ``labels`` (n_questions, n_target_tokens), padded with -100.
-    """
-
-    input_ids: torch.Tensor
-    lengths: list[int]
-    n_passages: list[int]
-    labels: torch.Tensor | None = None
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        labels = None if self.labels is None else self.labels.to(device)
-        return Batch(self.input_ids.to(device), self.lengths, self.n_passages, labels)
 
 
 @dataclass(frozen=True)

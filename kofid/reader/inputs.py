@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from kofid.reader.fusion import Batch
+    from kofid.reader.batch import Batch
 
 PASSAGE_TOKENS = 250
 ANSWER_TOKENS = 32
-IGNORED = -100
 _POINTED = re.compile(r"\s*index\s*:\s*([\d\s,]*?)\s*answer\s*:\s*(.*)", re.DOTALL)
 
 
@@ -51,7 +50,7 @@ def encode_inputs(
     """Return the passages of questions as one packed batch, each cut on the right at ``max_tokens``."""
     import torch
 
-    from kofid.reader.fusion import Batch
+    from kofid.reader.batch import Batch
 
     texts = [
         format_input(question, passage, number if pointing else None)
@@ -68,6 +67,8 @@ def encode_targets(
 ) -> torch.Tensor:
     """Return labels of shape (batch, length), each ended by the end token and padded with -100, which the loss leaves out."""
     import torch
+
+    from kofid.reader.batch import IGNORED
 
     rows = tokenizer(list(targets), truncation=True, max_length=max_tokens)["input_ids"]
     end = tokenizer.eos_token_id

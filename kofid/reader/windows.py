@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 QUESTION_TOKENS = 64
+_LEAST_ROOM = 8
 # A passage's words; what has no spaces is cut now and then.
 _WORD = re.compile(r"\S{1,20}")
 
@@ -60,7 +61,7 @@ def cut_windows(
     """
     question, n_question = _short(tokenizer, question, min(QUESTION_TOKENS, max_tokens // 2))
     room = max_tokens - n_question - tokenizer.num_special_tokens_to_add(pair=True)
-    if room < 1:
+    if room < _LEAST_ROOM:
         raise UsageError(say(f"창의 토큰 수 {max_tokens}: 너무 적습니다", f"{max_tokens} tokens a window: too few"))
     if not passages:
         return []

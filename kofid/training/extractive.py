@@ -60,8 +60,8 @@ def normalized_loss(
     """Return the mean over groups of windows of -log of the probability of all right tokens together.
 
     ``logits`` and the masks ``right`` and ``allowed`` have shape (n_windows, n_tokens); ``sizes``: windows of each group,
-    whose allowed tokens are one softmax. Groups that are questions make the shared norm with its summed right places
-    (Clark and Gardner 2018, sections 3.2 and 3.3); groups of one window, BERT's usual loss.
+    whose allowed tokens are one softmax. Groups that are questions make the shared norm with the summed objective of Clark
+    and Gardner (2018, "Shared-Normalization" and "Handling Noisy Labels"); groups of one window, BERT's usual loss.
     """
     import torch
 
@@ -100,40 +100,51 @@ def _places(text: str, targets: Sequence[str], gold: bool) -> list[tuple[int, in
     return [(start, start + length) for start, length in literal if start >= 0][:1]
 
 
-def draw_windows(labelled: Sequence[Labelled], n: int) -> list[Labelled]:
-    """Return at most ``n`` windows, those with the answer before others, which are drawn (torch's seed)."""
-    import torch
+def extractive_batch(reader: ExtractiveReader, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the model's ``inputs`` and what a loss needs for rows of ``reader_dataset``: masks (n_windows, n_tokens).
 
-    order = torch.randperm(len(labelled)).tolist() if len(labelled) > n else range(len(labelled))
-    kept = sorted(order, key=lambda i: labelled[i][1] is None)[:n]
-    return [labelled[i] for i in sorted(kept)]
-
-
-def extractive_batch(
-    reader: ExtractiveReader, rows: Sequence[dict[str, Any]], n_windows: int = N_WINDOWS
-) -> dict[str, Any]:
-    """Return the model's ``inputs`` and the arguments of ``normalized_loss`` for rows of ``reader_dataset``.
-
-    A group's right tokens are the answer's; where it has no answer, those of its "no answers".
+    ``starts`` and ``ends`` are right tokens, the answer's; where a group has none, those of its "no answers". A group is a
+    question, or a window, as the norm says. ``allowed``: tokens that can be right. ``answered`` (n_windows,): windows
+    with the answer; ``sizes``: windows of each question.
     """
     import torch
 
-    questions = [draw_windows(label_windows(reader, row), n_windows) for row in rows]
-    groups = questions if reader.spans.norm == "shared" else [[entry] for own in questions for entry in own]
-    inputs, inside = reader.batch([window for group in groups for window, _ in group])
-    starts, ends = torch.zeros_like(inside), torch.zeros_like(inside)
-    allowed = inside.clone()
+    questions = [label_windows(reader, row) for row in rows]
+    windows = [entry for own in questions for entry in own]
+    groups = questions if reader.spans.norm == "shared" else [[entry] for entry in windows]
+    inputs, inside = reader.batch([window for window, _ in windows])
+    starts, ends, allowed = torch.zeros_like(inside), torch.zeros_like(inside), inside.clone()
     row = 0
     for group in groups:
-        answered = any(spot is not None for _, spot in group)
+        silent = all(spot is None for _, spot in group)
         for window, spot in group:
             allowed[row, window.none] = True
-            if spot is not None or not answered:
+            if spot is not None or silent:
                 first, last = spot or (window.none, window.none)
                 starts[row, first] = ends[row, last] = True
             row += 1
-    sizes = torch.tensor([len(group) for group in groups])
-    return {"inputs": inputs, "starts": starts, "ends": ends, "allowed": allowed, "sizes": sizes}
+    answered = torch.tensor([spot is not None for _, spot in windows])
+    sizes = torch.tensor([len(own) for own in questions])
+    return {"inputs": inputs, "starts": starts, "ends": ends, "allowed": allowed, "answered": answered, "sizes": sizes}
+
+
+def draw_windows(sizes: Sequence[int], answered: Sequence[bool], n: int) -> tuple[list[int], list[int]]:
+    """Return the rows of at most ``n`` windows of each question, and how many: those with the answer first, others drawn.
+
+    Drawn by torch's seed, at the step itself: what a data loader draws ahead would be drawn again after ``resume``.
+    """
+    import torch
+
+    rows: list[int] = []
+    counts = []
+    start = 0
+    for size in sizes:
+        order = torch.randperm(size).tolist() if size > n else range(size)
+        kept = sorted(sorted(order, key=lambda i: not answered[start + i])[:n])  # noqa: B023
+        rows += [start + i for i in kept]
+        counts.append(len(kept))
+        start += size
+    return rows, counts
 
 
 def train_extractive(
@@ -149,19 +160,22 @@ def train_extractive(
 ) -> dict[str, float]:
     """Train ``reader`` in place to mark the answer in each example's first ``n_context`` passages.
 
-    Probabilities are normalised as ``reader.spans.norm`` says. Raises InputError when there is nothing to learn.
+    Probabilities are normalised as ``reader.spans.norm`` says; of a question's windows at most ``n_windows`` are in a
+    step. Raises InputError when there is nothing to learn.
     """
     readable = [replace(e, hits=tuple(h for h in e.hits[:n_context] if h.passage.text.strip())) for e in examples]
     dataset = reader_dataset(readable, n_context)
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return extractive_batch(reader, rows, n_windows)
+        return extractive_batch(reader, rows)
 
     def loss(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        output = model(**batch["inputs"])
-        allowed, sizes = batch["allowed"], batch["sizes"].tolist()
-        starts = normalized_loss(output.start_logits, batch["starts"], allowed, sizes)
-        return (starts + normalized_loss(output.end_logits, batch["ends"], allowed, sizes)) / 2
+        rows, counts = draw_windows(batch["sizes"].tolist(), batch["answered"].tolist(), n_windows)
+        sizes = counts if reader.spans.norm == "shared" else [1] * len(rows)
+        output = model(**{name: tensor[rows] for name, tensor in batch["inputs"].items()})
+        starts, ends, allowed = (batch[name][rows] for name in ("starts", "ends", "allowed"))
+        start_loss = normalized_loss(output.start_logits, starts, allowed, sizes)
+        return (start_loss + normalized_loss(output.end_logits, ends, allowed, sizes)) / 2
 
     figures = train(reader.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
     reader.model.eval()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from kofid.reader.fid import FiDReader
-from kofid.reader.inputs import encode_inputs, encode_targets, format_target
+from kofid.reader.inputs import encode_inputs, encode_targets, format_input, format_target
+from kofid.text import character_f1, exact_match
 from kofid.training.data import reader_dataset
 from kofid.training.tokenizer import train_tokenizer
 from kofid.training.trainer import OnStep, TrainOptions, train
@@ -17,9 +21,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from kofid.reader.fusion import Batch, Variant
+    from kofid.reader.batch import Batch
+    from kofid.reader.fusion import FusionReader, Variant
 
 VOCABULARY = 8_000
+# Words and digits around every question, passage and answer, which a reader's own texts may lack.
+_FRAME = f"{format_input('', Passage('', '', ''), 0)} {format_target('', range(10))}"
+# Layers of cross-attention, norms too, in the decoders of T5 and GPT-2.
+_CROSS = re.compile(r"^decoder\.(block\.\d+\.layer\.1|h\.\d+\.(crossattention|ln_cross_attn))\.")
 
 
 def fresh_reader(
@@ -36,7 +45,7 @@ def fresh_reader(
     from kofid.devices import seed_everything
     from kofid.reader.fresh import fresh_reader_model
 
-    tokenizer = train_tokenizer(texts, vocab_size)
+    tokenizer = train_tokenizer([*texts, _FRAME], vocab_size)
     seed_everything(seed)
     options: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
     return FiDReader(fresh_reader_model(size, len(tokenizer), variant, **options), tokenizer)
@@ -92,26 +101,116 @@ def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:
     return batch
 
 
+def draw_target(row: dict[str, Any], seed: int, epoch: int) -> str:
+    """Return one of a row's right answers: by chance, but the same for a question in the same epoch.
+
+    So it does not matter which process asks, nor after which interruption.
+    """
+    targets: list[str] = row["targets"]
+    return Random(f"{seed} {epoch} {row['question']}").choice(targets)
+
+
+def starts_random(name: str) -> bool:
+    """Tell whether a parameter is new where a T5 is joined to a GPT-2: of the bridge or of cross-attention."""
+    return name.startswith("bridge.") or _CROSS.search(name) is not None
+
+
 def train_reader(
     reader: FiDReader,
     examples: Sequence[Example],
     options: TrainOptions,
     checkpoints: Path,
     *,
+    dev: Sequence[Example] = (),
     n_context: int = 10,
     resume: bool = False,
+    keep: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Train ``reader`` in place to write the target from each example's first ``n_context`` passages."""
+    """Train ``reader`` in place to write the target from each example's first ``n_context`` passages.
+
+    With ``dev`` it ends with the weights that had the best exact match there. See ``train`` for the rest.
+    """
     dataset = reader_dataset(examples, n_context)
+    epoch = 0
+
+    def set_epoch(number: int) -> None:
+        nonlocal epoch
+        epoch = number
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"batch": reader_batch(reader, rows)}
+        batch = reader_batch(reader, [row | {"targets": [draw_target(row, options.seed, epoch)]} for row in rows])
+        return {"batch": batch, "labels": batch.labels}
 
     def loss(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         value, _ = model(inputs["batch"].to(reader.model.device))
         return value  # type: ignore[no-any-return]
 
-    figures = train(reader.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
+    with made_ready(reader.model, options) as merged:
+
+        def evaluate() -> dict[str, float]:
+            with merged():
+                return dev_figures(reader, dev, n_context)
+
+        figures = train(
+            reader.model,
+            dataset,
+            collate,
+            loss,
+            options,
+            checkpoints,
+            dev=evaluate if dev else None,
+            first=starts_random,
+            on_epoch=set_epoch,
+            resume=resume,
+            keep=keep,
+            on_step=on_step,
+        )
     reader.model.eval()
     return figures
+
+
+@contextmanager
+def made_ready(model: FusionReader, options: TrainOptions) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """Set ``model`` up for training: gradient checkpointing and adapters, which are merged into it in the end.
+
+    Yields a context in which it can be read with: adapters merged for a while.
+    """
+    from kofid.devices import seed_everything
+
+    model.encoder.checkpointing = options.gradient_checkpointing
+    try:
+        if options.lora:
+            from kofid.training.lora import Adapters
+
+            seed_everything(options.seed)
+            adapters = Adapters(model, options.lora, starts_random if model.decoder_config else None)
+            yield adapters.merged
+            adapters.merge()
+        else:
+            yield nullcontext
+    finally:
+        model.encoder.checkpointing = False
+
+
+def dev_figures(reader: FiDReader, examples: Sequence[Example], n_context: int) -> dict[str, float]:
+    """Return exact match and character F1 of a reader's answers, the examples shared out among all processes."""
+    import torch
+    from torch import distributed
+
+    many = distributed.is_available() and distributed.is_initialized()
+    rank, n_processes = (distributed.get_rank(), distributed.get_world_size()) if many else (0, 1)
+    training = reader.model.training
+    settings: dict[str, Any] = {"max_tokens": reader.max_tokens, "decoding": reader.decoding}
+    now = FiDReader(reader.model, reader.tokenizer, reader.decoder_tokenizer, n_context=n_context, **settings)
+    sums = torch.zeros(2, dtype=torch.float64)
+    for example in examples[rank::n_processes]:
+        answers = now.read(example.question.text, example.hits)
+        said, right = answers[0].text if answers else "", example.question.answers
+        sums += torch.tensor([float(exact_match(said, right)), character_f1(said, right)], dtype=torch.float64)
+    reader.model.train(training)
+    if many:
+        sums = sums.to(reader.model.device)
+        distributed.all_reduce(sums)
+    em, f1 = (sums / len(examples)).tolist()
+    return {"em": em, "f1": f1}

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.errors import KofidError, UsageError
+from kofid.errors import ResourceError, UsageError
 from kofid.language import say
+from kofid.training.checkpoints import has_ended, last_checkpoint, load_weights
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from torch import nn
 
+    from kofid.training.loop import Average, Dev, Loss, LossTrainer
+
 # Called with (step, steps in all, last loss).
 OnStep = Callable[[int, int, float], None]
-Loss = Callable[["nn.Module", dict[str, Any]], "torch.Tensor"]
 Collate = Callable[[list[dict[str, Any]]], dict[str, "torch.Tensor"]]
+
+# Transformers' names of the schedules; all of them rise for the share ``warmup`` of the steps first.
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a training run is told. ``max_steps`` of -1 means that ``epochs`` counts."""
+    """What a training run is told. ``max_steps`` of -1 means that ``epochs`` counts.
+
+    ``warmup`` is a share of the steps; ``ema`` the decay of averaged weights (0: none); ``patience`` the evaluations
+    without a better one that end a run (0: never). Readers only: ``lora`` is the rank of adapters (0: none);
+    ``warmup_cross`` the steps in which only bridge and cross-attention train.
+    """
 
     epochs: float = 3.0
     max_steps: int = -1
@@ -34,11 +44,19 @@ class TrainOptions:
     accumulate: int = 1
     learning_rate: float = 1e-4
     optimizer: str = "adamw"
+    schedule: str = "linear"
     warmup: float = 0.06
     weight_decay: float = 0.01
     save_steps: int = 500
+    eval_steps: int = 500
+    patience: int = 0
     seed: int = 1
     bf16: bool = False
+    gradient_checkpointing: bool = False
+    ema: float = 0.0
+    lora: int = 0
+    warmup_cross: int = 0
+    report: str = "none"
     device: str = "auto"
 
 
@@ -50,19 +68,30 @@ def train(
     options: TrainOptions,
     checkpoints: Path,
     *,
+    dev: Dev | None = None,
+    first: Callable[[str], bool] | None = None,
+    on_epoch: Callable[[int], None] | None = None,
     resume: bool = False,
+    keep: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Train ``model`` in place and return the last loss and the number of steps.
+    """Train ``model`` in place and return the number of steps, the mean loss and the best of ``dev``.
 
-    AdamW, or Adafactor with steps scaled by each weight's size; linear decay after warm-up, gradients clipped at 1.
-    Checkpoints go to ``checkpoints`` and are removed when all is done; ``resume`` goes on from the last one. A loss that
-    is not finite stops the run, checkpoints kept.
+    AdamW, or Adafactor with steps scaled by each weight's size; gradients clipped at 1. ``dev`` returns measures, ``em``
+    and ``f1`` among them, of the model as it is: the model ends with the weights that had the highest, else with the
+    last, averaged where ``options.ema`` says so. ``first`` chooses the parameters, by name, that train alone for ``options.warmup_cross``
+    steps. ``on_epoch`` is told the number of each epoch.
+
+    Checkpoints go to ``checkpoints`` and are removed when all is done, unless ``keep``; ``resume`` goes on from the last
+    one. A loss that is not finite stops the run, checkpoints kept. Under ``torchrun`` every process calls this; ``loss``
+    must then call the model that it is given.
     """
-    from transformers import PrinterCallback, Trainer, TrainerCallback
+    from transformers import PrinterCallback
 
     from kofid.devices import choose_device, seed_everything
+    from kofid.training.loop import Average, LossTrainer
 
+    checkpoints = checkpoints.resolve()
     last = last_checkpoint(checkpoints)
     if last is not None and not resume:
         raise UsageError(
@@ -73,52 +102,115 @@ def train(
         )
     device = choose_device(options.device)
     seed_everything(options.seed)
-
-    class Watch(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            logs: dict[str, float] = kwargs["logs"]
-            value = logs.get("loss", 0.0)
-            if not math.isfinite(value):
-                raise KofidError(
-                    say(
-                        f"{state.global_step}번째 걸음에서 손실이 {value}입니다. 학습률을 낮추세요. 마지막 검사점: {checkpoints}",
-                        f"the loss is {value} at step {state.global_step}; lower the learning rate. "
-                        f"Last checkpoint: {checkpoints}",
-                    )
-                )
-            if on_step is not None and "loss" in logs:
-                on_step(state.global_step, state.max_steps, value)
-
-    class LossTrainer(Trainer):
-        def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> torch.Tensor:
-            return loss(model, inputs)
-
+    average = Average(options.ema, last) if options.ema else None
     trainer = LossTrainer(
+        loss,
+        dev,
+        average,
         model=model,
         args=_arguments(options, checkpoints, device.type),
         train_dataset=dataset,
         data_collator=collate,
-        callbacks=[Watch()],
+        callbacks=_callbacks(options, checkpoints, average, dev, first, on_epoch, on_step),
         optimizers=(_optimizer(model, options), None),
     )
     # The Trainer prints its logs; kofid's commands show progress themselves.
     trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=last and str(last))
+    _fit(trainer, model, checkpoints, last, average)
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward no longer casts to bfloat16
     model.to("cpu")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return {"steps": result.global_step, "loss": round(result.training_loss, 4)}
+    trainer.accelerator.wait_for_everyone()  # before the checkpoints go
+    if not keep and trainer.is_world_process_zero():
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return _figures(trainer.state)
+
+
+def _fit(trainer: LossTrainer, model: nn.Module, checkpoints: Path, last: Path | None, average: Average | None) -> None:
+    """Train, unless that was done and only the end of it was lost, and leave ``model`` with the weights to keep."""
+    from transformers import TrainerState
+
+    from kofid.training.checkpoints import STATE
+
+    ended = last is not None and has_ended(last)
+    if ended:
+        trainer.state = TrainerState.load_from_json(str(last / STATE))  # type: ignore[operator]
+    else:
+        trainer.train(resume_from_checkpoint=last and str(last))
+    best = trainer.state.best_global_step
+    if best:
+        load_weights(model, checkpoints / f"checkpoint-{best}")
+    elif ended:
+        load_weights(model, last)  # type: ignore[arg-type]
+    elif average is not None:
+        average.swap()
+
+
+def _figures(state: Any) -> dict[str, float]:
+    from kofid.training.loop import best_evaluation, evaluations
+
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    figures = {"steps": state.global_step, "loss": round(sum(losses) / max(len(losses), 1), 4)}
+    if evaluations(state):
+        best = best_evaluation(state)
+        figures["best_step"] = best["step"]
+        figures |= {f"dev_{name[5:]}": round(value, 5) for name, value in best.items() if name.startswith("eval_")}
+    return figures
+
+
+def _callbacks(
+    options: TrainOptions,
+    checkpoints: Path,
+    average: Average | None,
+    dev: Dev | None,
+    first: Callable[[str], bool] | None,
+    on_epoch: Callable[[int], None] | None,
+    on_step: OnStep | None,
+) -> list[Any]:
+    from kofid.training.loop import Epochs, Evaluations, Waiting, Watch
+
+    callbacks: list[Any] = [Watch(checkpoints, on_step)]
+    if on_epoch is not None:
+        callbacks.append(Epochs(on_epoch))
+    if average is not None:
+        callbacks.append(average)
+    if dev is not None:
+        callbacks.append(Evaluations(options.eval_steps, options.patience))
+    if first is not None and options.warmup_cross:
+        callbacks.append(Waiting(options.warmup_cross, first))
+    return [*callbacks, *_reports(options.report, checkpoints)]
+
+
+def _reports(report: str, checkpoints: Path) -> list[Any]:
+    """Return the callback that sends figures to TensorBoard or Weights & Biases; raise ResourceError without the package."""
+    if report == "none":
+        return []
+    if find_spec(report) is None:
+        raise ResourceError(
+            say(
+                f"--report {report}에는 {report} 패키지가 필요합니다: pip install {report}",
+                f"--report {report} needs the package {report}: pip install {report}",
+            )
+        )
+    from transformers.integrations import TensorBoardCallback, WandbCallback
+
+    if report == "tensorboard":
+        # Beside the checkpoints: those are removed in the end.
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.with_suffix(".tensorboard")))
+        return [TensorBoardCallback()]
+    return [WandbCallback()]
 
 
 def _arguments(options: TrainOptions, checkpoints: Path, device: str) -> Any:
     from transformers import TrainingArguments
 
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=options.epochs,
         max_steps=options.max_steps,
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulate,
         learning_rate=options.learning_rate,
+        lr_scheduler_type=SCHEDULES[options.schedule],
         warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
         save_steps=options.save_steps,
@@ -128,11 +220,16 @@ def _arguments(options: TrainOptions, checkpoints: Path, device: str) -> Any:
         seed=options.seed,
         bf16=options.bf16,
         use_cpu=device == "cpu",
+        ddp_find_unused_parameters=options.warmup_cross > 0,  # no process may wait for gradients of what waits
+        ddp_backend="gloo" if device == "cpu" and "WORLD_SIZE" in os.environ else None,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one process, one GPU; torchrun for more
+    return arguments
 
 
 def _optimizer(model: nn.Module, options: TrainOptions) -> Any:
@@ -145,19 +242,8 @@ def _optimizer(model: nn.Module, options: TrainOptions) -> Any:
 
     if options.optimizer == "adamw":
         return None
-    return Adafactor(model.parameters(), lr=options.learning_rate, scale_parameter=True, relative_step=False)
-
-
-def last_checkpoint(checkpoints: Path) -> Path | None:
-    """Return the last whole checkpoint; one cut off while it was saved lacks the state, which is written last."""
-    found = {int(path.name.partition("-")[2]): path for path in checkpoints.glob("checkpoint-*")}
-    for _, path in sorted(found.items(), reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text())
-            return path
-        except (OSError, ValueError):
-            continue
-    return None
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return Adafactor(learned, lr=options.learning_rate, scale_parameter=True, relative_step=False)
 
 
 def settings(options: TrainOptions, **more: Any) -> dict[str, Any]:

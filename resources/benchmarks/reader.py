@@ -15,6 +15,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,9 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from kofid.reader.checkpoints import from_t5
-from kofid.reader.fusion import Batch, Variant
+from kofid.reader.batch import Batch
+from kofid.reader.checkpoints import open_reader_model
+from kofid.reader.fusion import Variant
 from kofid.reader.generate import Decoding, generate
 from kofid.reader.int8 import use_int8
 
@@ -43,20 +45,20 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 
 
-def base() -> T5ForConditionalGeneration:
-    """Return a T5 v1.1 of base size with weights that do not say the same token all the time."""
+def write_base(folder: str) -> None:
+    """Write a T5 v1.1 of base size with weights that do not say the same token all the time."""
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=32_128, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12,
         feed_forward_proj="gated-gelu", decoder_start_token_id=0, eos_token_id=1, dropout_rate=0.0,
     )  # fmt: skip
-    model = T5ForConditionalGeneration._from_config(config, attn_implementation="eager").eval()
+    model = T5ForConditionalGeneration(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "layer_norm" not in name:
                 weight.mul_(1.5)
         model.shared.weight[1] = 0.0  # the end never comes first
-    return model
+    model.save_pretrained(folder)
 
 
 def passages(n: int) -> list[torch.Tensor]:
@@ -67,9 +69,9 @@ def passages(n: int) -> list[torch.Tensor]:
     return [torch.randint(3, 32_000, (length,)) for length in lengths]
 
 
-def reference(ids: list[torch.Tensor]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
+def reference(folder: str, ids: list[torch.Tensor]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
     """Return the plain reader's two halves."""
-    model = base()
+    model = T5ForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     padded = torch.zeros(len(ids), LONGEST, dtype=torch.long)
     mask = torch.zeros_like(padded)
     for i, row in enumerate(ids):
@@ -87,9 +89,11 @@ def reference(ids: list[torch.Tensor]) -> tuple[Callable[[], Any], Callable[[Any
     return encode, decode
 
 
-def kofid(ids: list[torch.Tensor], how: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
+def kofid(
+    folder: str, ids: list[torch.Tensor], how: dict[str, Any]
+) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
     """Return the two halves of kofid's reader."""
-    model = from_t5(base(), how.get("variant")).eval().to(how["dtype"])
+    model = open_reader_model(folder, how.get("variant"), how["dtype"]).eval()
     if how.get("int8"):
         use_int8(model)
     batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
@@ -97,11 +101,11 @@ def kofid(ids: list[torch.Tensor], how: dict[str, Any]) -> tuple[Callable[[], An
     return lambda: model.encode(batch), lambda encoded: generate(model, encoded, decoding)[0].ids
 
 
-def measure(name: str, n: int, runs: int) -> dict[str, Any]:
+def measure(folder: str, name: str, n: int, runs: int) -> dict[str, Any]:
     """Run one system."""
     torch.set_num_threads(2)
     ids = passages(n)
-    encode, decode = reference(ids) if name == "reference" else kofid(ids, SYSTEMS[name])
+    encode, decode = reference(folder, ids) if name == "reference" else kofid(folder, ids, SYSTEMS[name])
     took: list[tuple[float, float]] = []
     with torch.inference_mode():
         for _ in range(runs + (n < 50)):  # small ones are warmed once
@@ -122,26 +126,32 @@ def main() -> None:
     parser.add_argument("--passages", type=int, nargs="+", default=[10, 40, 100])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.one[0], int(options.one[1]), options.runs)))
+        print(json.dumps(measure(options.one[0], options.one[1], int(options.one[2]), options.runs)))
         return
-    for n in options.passages:
-        first: dict[str, Any] = {}
-        for name in options.systems:
-            command = [sys.executable, __file__, "--one", name, str(n), "--runs", str(options.runs)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            answer = found.pop("answer")
-            first = first or found | {"answer": answer}
-            whole = (found["encode"] + found["decode"]) or 1.0
-            found |= {
-                "times_faster": round((first["encode"] + first["decode"]) / whole, 2),
-                "decode_times_faster": round(first["decode"] / found["decode"], 2),
-                "memory_share": round(found["peak_mb"] / first["peak_mb"], 3),
-                "same_tokens": sum(a == b for a, b in zip(answer, first["answer"], strict=False)),
-            }
-            print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_base(folder)
+        for n in options.passages:
+            compare(folder, options.systems, n, options.runs)
+
+
+def compare(folder: str, systems: list[str], n: int, runs: int) -> None:
+    """Print what each system takes, and against the first of them."""
+    first: dict[str, Any] = {}
+    for name in systems:
+        command = [sys.executable, __file__, "--one", folder, name, str(n), "--runs", str(runs)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        answer = found.pop("answer")
+        first = first or found | {"answer": answer}
+        found |= {
+            "times_faster": (first["encode"] + first["decode"]) / (found["encode"] + found["decode"]),
+            "decode_times_faster": first["decode"] / found["decode"],
+            "memory_share": found["peak_mb"] / first["peak_mb"],
+            "same_tokens": sum(a == b for a, b in zip(answer, first["answer"], strict=False)),
+        }
+        print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""The ablation table of fusion readers: one reader a variant, trained and measured alike, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kofid.artifacts import is_artifact, write_file
+from kofid.errors import KofidError
+from kofid.language import say
+
+# The options of `kofid train-reader` that make each variant.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "Original": (),
+    "K8": ("--first-k", "8"),
+    "K32": ("--first-k", "32"),
+    "LSA6": ("--n-cross-layer", "6"),
+    "LSA4": ("--n-cross-layer", "4"),
+    "GQA4": ("--kv-heads", "4"),
+    "LSA6+GQA4": ("--n-cross-layer", "6", "--kv-heads", "4"),
+    "K8+LSA6+GQA4": ("--first-k", "8", "--n-cross-layer", "6", "--kv-heads", "4"),
+    "FiDSKT": ("--reader", "skt"),
+    "FiDSKT LSA6": ("--reader", "skt", "--n-cross-layer", "6"),
+}
+MEASURES = ("em", "f1", "em_robust", "seconds", "peak_mb", "parameters")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What all variants share: options for ``kofid train-reader`` and ``kofid evaluate``."""
+
+    folder: Path
+    train: Sequence[str]
+    evaluate: Sequence[str]
+
+    def run(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield each variant's measures as it is done; what an earlier run finished is not done again.
+
+        A row has the variant's ``name``, EM and F1, ``seconds`` a question (reading only), the reading process's peak
+        memory in 2^20 bytes, the number of parameters, and the last loss. Raises KofidError where a process fails.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            reader = self.folder / name.replace(" ", "-").lower()
+            done = reader.with_suffix(".json")
+            if not done.is_file():
+                write_file(done, [json.dumps(self._measure(name, reader), ensure_ascii=False) + "\n"])
+            row: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+            yield row
+
+    def _measure(self, name: str, reader: Path) -> dict[str, Any]:
+        trained: dict[str, Any] = {}
+        if not is_artifact(reader):
+            resume = ["--resume"] if reader.with_name(f".{reader.name}.checkpoints").is_dir() else []
+            trained = _kofid("train-reader", *self.train, *VARIANTS[name], "-o", str(reader), *resume)
+        found = _kofid("evaluate", *self.evaluate, "--reader", str(reader))
+        return {"name": name, **{measure: found[measure] for measure in MEASURES}, "loss": trained.get("loss")}
+
+
+def _kofid(*arguments: str) -> dict[str, Any]:
+    """Run kofid and return the object it prints; its progress goes to this process's standard error."""
+    command = [sys.executable, "-m", "kofid", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise KofidError(
+            say(
+                f"{' '.join(command[2:])} 이(가) 종료 코드 {done.returncode}로 끝났습니다. 같은 명령으로 이어 갑니다.",
+                f"{' '.join(command[2:])} ended with exit code {done.returncode}; the same command goes on",
+            )
+        )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

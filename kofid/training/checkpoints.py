@@ -1,0 +1,48 @@
+"""The checkpoints of a run that is not at its end: folders ``checkpoint-STEP`` as the Transformers Trainer writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "model.safetensors"
+AVERAGE = "average.safetensors"
+STATE = "trainer_state.json"
+
+
+def last_checkpoint(checkpoints: Path) -> Path | None:
+    """Return the last whole checkpoint; one cut off while it was saved lacks the state, which is written last."""
+    found = {int(path.name.partition("-")[2]): path for path in checkpoints.glob("checkpoint-*")}
+    for _, path in sorted(found.items(), reverse=True):
+        try:
+            read_state(path)
+            return path
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Return the trainer's state at a checkpoint."""
+    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def has_ended(checkpoint: Path) -> bool:
+    """Tell whether the run had nothing left to do when it wrote this checkpoint."""
+    control = read_state(checkpoint).get("stateful_callbacks", {}).get("TrainerControl", {})
+    return bool(control.get("args", {}).get("should_training_stop"))
+
+
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Give ``model`` the weights of a checkpoint, averaged where it has an average."""
+    from safetensors.torch import load_file
+
+    weights = load_file(str(checkpoint / WEIGHTS))
+    if (checkpoint / AVERAGE).is_file():
+        weights |= load_file(str(checkpoint / AVERAGE))
+    model.load_state_dict(weights)

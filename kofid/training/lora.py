@@ -1,0 +1,69 @@
+"""Low-rank adapters (Hu et al. 2022, "LoRA") on the attention of a fusion reader, by peft.
+
+A saved reader has none: they are merged into its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kofid.errors import ResourceError
+from kofid.language import say
+from kofid.reader.fusion import FusionReader
+from kofid.reader.heads import Attention
+
+# What an adapter adds is multiplied by this (alpha / rank in the paper).
+_SCALE = 2
+
+
+class Adapters:
+    """Adapters on q, k, v and o of all attention; only they train, and whole the parameters that ``whole`` chooses.
+
+    Raises ResourceError without peft.
+    """
+
+    def __init__(self, model: FusionReader, rank: int, whole: Callable[[str], bool] | None = None) -> None:
+        try:
+            from peft import LoraConfig
+            from peft.tuners.lora import LoraModel
+        except ImportError as error:
+            raise ResourceError(
+                say("--lora에는 peft가 필요합니다: pip install peft", "--lora needs peft: pip install peft")
+            ) from error
+        chosen = whole or (lambda _: False)
+        targets = [
+            f"{name}.{part}"
+            for name, module in model.named_modules()
+            if isinstance(module, Attention) and not chosen(f"{name}.")
+            for part in "qkvo"
+        ]
+        config = LoraConfig(r=rank, lora_alpha=_SCALE * rank, lora_dropout=0.0, target_modules=targets)
+        self._model = model
+        self._tuner: Any = LoraModel(model, config, "default")
+        for name, parameter in model.named_parameters():
+            if chosen(name):
+                parameter.requires_grad_(True)
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Add the adapters to the weights for a while; then the weights are what they were, to the bit."""
+        from peft.tuners.lora import Linear
+
+        layers: list[Any] = [module for module in self._model.modules() if isinstance(module, Linear)]
+        kept = [layer.get_base_layer().weight.data for layer in layers]
+        for layer, weight in zip(layers, kept, strict=True):
+            layer.get_base_layer().weight.data = weight.clone()
+            layer.merge()
+        try:
+            yield
+        finally:
+            for layer, weight in zip(layers, kept, strict=True):
+                layer.unmerge()
+                layer.get_base_layer().weight.data = weight
+
+    def merge(self) -> None:
+        """Add the adapters to the weights for good: the model has its own layers again, all of them trainable."""
+        self._tuner.merge_and_unload()
+        self._model.requires_grad_(True)
