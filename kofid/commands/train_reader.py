@@ -35,18 +35,21 @@ if TYPE_CHECKING:
     from kofid.training.trainer import OnStep, TrainOptions
 
 NEEDS_ARGUMENTS = True
+_PASSAGE_TOKENS, _WINDOW_TOKENS = 250, 384
 HELP = say(
     "리더를 훈련합니다. t5: Fusion-in-Decoder T5(FiDT5). skt: T5 인코더와 GPT-2 디코더(FiDSKT). Hugging Face 체크포인트에서 또는 새로. "
-    "FiD-Light(--first-k, --pointing)와 FiDO(--n-cross-layer, --kv-heads)는 둘 다에 마음대로 섞어 씁니다. span: 답 후보를 낱말 "
-    "특징과 결정나무로 고르는 가벼운 리더.",
+    "FiD-Light(--first-k, --pointing)와 FiDO(--n-cross-layer, --kv-heads)는 둘 다에 마음대로 섞어 씁니다. extractive: 인코더로 답의 "
+    "자리를 찾는 리더. single: 패시지를 하나씩 읽는 T5. span: 답 후보를 낱말 특징과 결정나무로 고르는 가벼운 리더.",
     "Train a reader. t5: Fusion-in-Decoder T5 (FiDT5). skt: a T5 encoder with a GPT-2 decoder (FiDSKT). From Hugging Face "
     "checkpoints or fresh. FiD-Light (--first-k, --pointing) and FiDO (--n-cross-layer, --kv-heads) combine freely on both. "
+    "extractive: an encoder that finds where the answer stands. single: a T5 that reads passages one by one. "
     "span: a light reader that ranks candidate spans by lexical features with boosted trees.",
 )
 EXAMPLE = """kofid train-reader --reader t5 -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 20 -o reader
 kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --ema 0.9 --dev resources/demo/questions.jsonl --max-steps 5 -o best
 kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --first-k 8 --n-cross-layer 2 --kv-heads 1 --max-steps 5 -o fido
 kofid train-reader --reader skt -i kb resources/demo/questions.jsonl --model fresh:tiny --warmup-cross 2 --max-steps 5 -o fid-skt
+kofid train-reader --reader extractive -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 5 -o extractive
 kofid train-reader --reader span -i kb resources/demo/questions.jsonl -o span-reader"""
 
 
@@ -54,7 +57,9 @@ def run(
     data: common.Data,
     output: Output,
     index: common.OptionalIndex = None,
-    reader: Annotated[Literal["t5", "skt", "span"], typer.Option(help=say("리더의 종류", "Kind of reader"))] = "t5",
+    reader: Annotated[
+        Literal["t5", "skt", "extractive", "single", "span"], typer.Option(help=say("리더의 종류", "Kind of reader"))
+    ] = "t5",
     model: Annotated[
         str,
         typer.Option(
@@ -82,7 +87,28 @@ def run(
         int | None, typer.Option(min=1, help=say("fresh: 디코더 층 수", "fresh: layers of the decoder"))
     ] = None,
     n_context: NContext = 10,
-    max_tokens: Annotated[int, typer.Option(min=16, help=say("패시지 하나의 토큰 수", "Tokens a passage"))] = 250,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            help=say(
+                "패시지(extractive: 창) 하나의 토큰 수 [250, 384]",
+                "Tokens a passage, or window of extractive [250, 384]",
+            ),
+        ),
+    ] = None,
+    stride: Annotated[
+        int, typer.Option(min=0, help=say("extractive: 창이 겹치는 토큰 수", "extractive: tokens that windows overlap"))
+    ] = 128,
+    norm: Annotated[
+        Literal["shared", "window"],
+        typer.Option(
+            help=say(
+                "extractive: 확률을 모든 창에서 함께, 또는 창마다",
+                "extractive: probabilities over all windows, or in each",
+            ),
+        ),
+    ] = "shared",
     vocab_size: Annotated[
         int, typer.Option(min=300, help=say("새 모델의 어휘 수", "Vocabulary of a fresh model"))
     ] = 8000,
@@ -209,14 +235,14 @@ def run(
     """Train a reader."""
     examples = common.load_examples(data, index, n_context, encoding, limit)
     common.need_examples(examples)
-    if reader == "span":
-        if first_k or pointing or n_cross_layer or kv_heads or decoder or decoder_layers:
-            raise UsageError(
-                say(
-                    "--first-k, --pointing, --n-cross-layer, --kv-heads, --decoder는 t5와 skt의 것입니다",
-                    "--first-k, --pointing, --n-cross-layer, --kv-heads and --decoder are for t5 and skt",
-                )
+    if reader in ("span", "extractive") and any((first_k, pointing, n_cross_layer, kv_heads, decoder, decoder_layers)):
+        raise UsageError(
+            say(
+                "--first-k, --pointing, --n-cross-layer, --kv-heads, --decoder는 t5와 skt의 것입니다",
+                "--first-k, --pointing, --n-cross-layer, --kv-heads and --decoder are for t5 and skt",
             )
+        )
+    if reader == "span":
         if dry_run:
             common.show_example(examples[0], len(examples))
         else:
@@ -253,6 +279,13 @@ def run(
         device=device,
     )
     console.calm_libraries()
+    kept: dict[str, Any] = {"reader": reader, "model": model, "decoder": decoder, "data": data, "dev": dev}
+    kept["n_context"] = n_context
+    kept["max_tokens"] = max_tokens or (_WINDOW_TOKENS if reader == "extractive" else _PASSAGE_TOKENS)
+    if reader == "extractive":
+        kept |= {"stride": stride, "norm": norm}
+        common.report(output, _train_extractive(examples, output, options, kept, vocab_size, resume), json_output)
+        return
     made = initial_reader(
         _own_folder(model),
         common.example_texts(examples),
@@ -263,15 +296,16 @@ def run(
         vocab_size=vocab_size,
         seed=seed,
     )
-    made.max_tokens = max_tokens
+    made.max_tokens = kept["max_tokens"]
     if dry_run:
         from kofid.training.estimate import estimate
 
         common.show_example(examples[0], len(examples), estimate=estimate(made, examples, options, n_context))
         return
     held_out = common.load_examples([dev], index, n_context, encoding, limit, keep_gold=False) if dev else []
-    kept = {"reader": reader, "model": model, "decoder": decoder, "data": data, "dev": dev, "n_context": n_context}
-    kept["max_tokens"] = max_tokens
+    if reader == "single":
+        common.report(output, _train_single(made, examples, output, options, kept, resume), json_output)
+        return
     figures = _train_fusion(made, examples, held_out, output, options, kept, half=half, resume=resume)
     common.report(output, figures, json_output)
 
@@ -291,6 +325,54 @@ def _train_span(
         figures = train_span_reader(examples, directory, seed=seed, progress=console.progress, words=known)
         made["figures"] = figures
     return figures
+
+
+def _train_extractive(
+    examples: list[Example],
+    output: Path,
+    options: TrainOptions,
+    kept: dict[str, Any],
+    vocab_size: int,
+    resume: bool,
+) -> dict[str, float]:
+    from kofid.reader.extractive import ExtractiveReader, Spans
+    from kofid.training.extractive import fresh_extractive, train_extractive
+    from kofid.training.trainer import settings
+
+    spans = Spans(max_tokens=kept["max_tokens"], stride=kept["stride"], norm=kept["norm"])
+    size = common.fresh_size(kept["model"])
+    if size is None:
+        reader = ExtractiveReader.load(_own_folder(kept["model"]), spans=spans, new_head=True, seed=options.seed)
+    else:
+        texts = common.example_texts(examples)
+        reader = fresh_extractive(size, texts, spans, vocab_size=vocab_size, seed=options.seed)
+
+    def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
+        n_context = kept["n_context"]
+        return train_extractive(
+            reader, examples, options, checkpoints, n_context=n_context, resume=resume, on_step=on_step
+        )
+
+    what = say("추출 리더 훈련", "training extractive reader")
+    return common.run_training(output, "reader", settings(options, **kept), reader, what, fit)
+
+
+def _train_single(
+    made: FiDReader, examples: list[Example], output: Path, options: TrainOptions, kept: dict[str, Any], resume: bool
+) -> dict[str, float]:
+    from kofid.reader.single import SingleReader
+    from kofid.training.single import train_single
+    from kofid.training.trainer import settings
+
+    reader = SingleReader(made)
+
+    def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
+        return train_single(
+            reader, examples, options, checkpoints, n_context=kept["n_context"], resume=resume, on_step=on_step
+        )
+
+    what = say("패시지 하나를 읽는 리더 훈련", "training single-passage reader")
+    return common.run_training(output, "reader", settings(options, **kept), reader, what, fit)
 
 
 def _own_folder(model: str) -> str:

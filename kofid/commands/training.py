@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -18,7 +18,6 @@ from kofid.language import say
 from kofid.types import Example
 
 if TYPE_CHECKING:
-    from kofid.reader.fid import FiDReader
     from kofid.retrieval.dense import DenseEncoder
     from kofid.training.trainer import OnStep
 
@@ -87,11 +86,19 @@ def encoder_to_train(model: str, examples: Sequence[Example], seed: int) -> Dens
     return fresh_encoder(size, example_texts(examples), seed=seed) if size else open_encoder(model, "cpu").encoder
 
 
+class Model(Protocol):
+    """What can be written to a directory."""
+
+    def save(self, directory: Path) -> None:
+        """Write it."""
+        ...
+
+
 def run_training(
     output: Path,
     kind: str,
     made: dict[str, Any],
-    model: FiDReader | DenseEncoder,
+    model: Model,
     what: str,
     fit: Callable[[Path, OnStep], dict[str, float]],
 ) -> dict[str, float]:
@@ -104,7 +111,10 @@ def run_training(
 
     if kind != "reader" and os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError(
-            say("torchrun으로는 train-reader만 돌릴 수 있습니다", "of the commands, only train-reader runs under torchrun")
+            say(
+                "torchrun으로는 train-reader만 돌릴 수 있습니다",
+                "of the commands, only train-reader runs under torchrun",
+            )
         )
     checkpoints = output.with_name(f".{output.name}.checkpoints")
     if not first_process():
