@@ -249,7 +249,7 @@ def run(
             common.report(output, _train_span(examples, output, data, seed, words), json_output)
         return
     if patience and dev is None:
-        raise UsageError(say("--patience에는 --dev가 있어야 합니다", "--patience needs a --dev"))
+        raise UsageError(say("--patience에는 --dev가 있어야 합니다", "--patience needs --dev"))
     if reader == "skt" and decoder is None and common.fresh_size(model) is None:
         raise UsageError(say("--reader skt에는 --decoder가 있어야 합니다", "--reader skt needs a --decoder"))
     from kofid.reader.fusion import Variant

@@ -197,6 +197,7 @@ def _reports(report: str, checkpoints: Path) -> list[Any]:
         # Beside the checkpoints: those are removed in the end.
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.with_suffix(".tensorboard")))
         return [TensorBoardCallback()]
+    os.environ.setdefault("WANDB_SILENT", "true")  # it would write to standard output
     return [WandbCallback()]
 
 
