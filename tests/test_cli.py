@@ -135,6 +135,7 @@ HELP = [
     ("train-retriever", "{data}...", "질문과 패시지가 무게를 함께 쓰는", "Train a shared-weight dense retriever"),
     ("train-reader", "{data}...", "리더를 훈련합니다", "Train a reader"),
     ("distill", "{data}...", "리더를 검색기로 증류합니다", "Distil a reader into a retriever"),
+    ("ablate", "{questions}...", "FiD의 변형들을 똑같이", "Train and measure the variants of FiD"),
     ("verify", "{path}", "색인이나 모델의 모든 파일을", "Check every file of an index or model"),
     ("doctor", "", "설치를 살핍니다", "Look over the installation"),
 ]

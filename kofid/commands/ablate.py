@@ -20,8 +20,7 @@ HELP = say(
     "GQA4 (FiDO), their combinations, FiDSKT. EM, F1, seconds a question, peak memory, parameters. After an interruption "
     "the same command goes on.",
 )
-EXAMPLE = """kofid ablate resources/demo/questions.jsonl -i kb --model fresh:thin --max-steps 3 --only Original --only K8 --limit 20 -o ablation
-kofid ablate train.jsonl -i kb --dev dev.jsonl --model KETI-AIR/ke-t5-large --decoder skt/ko-gpt-trinity-1.2B-v0.5 -o ablation"""
+EXAMPLE = """kofid ablate resources/demo/questions.jsonl -i kb --max-steps 3 --only Original --only K8 --limit 20 -o ablation"""
 
 
 def run(
