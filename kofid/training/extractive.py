@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.errors import UsageError
-from kofid.language import say
 from kofid.reader.extractive import ExtractiveReader, Spans
 from kofid.reader.windows import Window
 from kofid.text import find_answer
 from kofid.training.data import reader_dataset
-from kofid.training.retriever import FRESH_ENCODERS
+from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.training.wordpiece import train_wordpiece
 from kofid.types import Example, Passage
@@ -33,24 +31,14 @@ def fresh_extractive(
     size: str, texts: Sequence[str], spans: Spans | None = None, *, vocab_size: int = VOCABULARY, seed: int = 1
 ) -> ExtractiveReader:
     """Return an untrained BERT reader of a named size with a tokenizer learned from ``texts``; raise UsageError."""
-    from transformers import BertConfig, BertForQuestionAnswering
+    from transformers import BertForQuestionAnswering
 
     from kofid.devices import seed_everything
 
-    if size not in FRESH_ENCODERS:
-        sizes = ", ".join(FRESH_ENCODERS)
-        raise UsageError(
-            say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}")
-        )
+    refuse_unknown_size(size)
     tokenizer = train_wordpiece(texts, vocab_size)
     seed_everything(seed)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        pad_token_id=0,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        **FRESH_ENCODERS[size],
-    )
+    config = fresh_bert_config(size, len(tokenizer))
     return ExtractiveReader(BertForQuestionAnswering(config), tokenizer, spans or Spans())
 
 

@@ -17,6 +17,7 @@ from kofid.types import Example
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import BertConfig
 
 FRESH_ENCODERS: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128},
@@ -24,27 +25,33 @@ FRESH_ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
-def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, seed: int = 1) -> DenseEncoder:
-    """Return an untrained BERT encoder of a named size with a tokenizer learned from ``texts``."""
-    from transformers import BertConfig, BertModel
-
-    from kofid.devices import seed_everything
-
+def refuse_unknown_size(size: str) -> None:
+    """Raise UsageError for a size that no fresh encoder has."""
     if size not in FRESH_ENCODERS:
         sizes = ", ".join(FRESH_ENCODERS)
         raise UsageError(
             say(f"크기 '{size}'은(는) 없습니다. 있는 크기: {sizes}", f"no size '{size}'; there are: {sizes}")
         )
+
+
+def fresh_bert_config(size: str, vocab_size: int) -> BertConfig:
+    """Return the configuration of an untrained BERT of a named size. No dropout: it sees little data once or twice."""
+    from transformers import BertConfig
+
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return BertConfig(vocab_size=vocab_size, pad_token_id=0, **dropout, **FRESH_ENCODERS[size])
+
+
+def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, seed: int = 1) -> DenseEncoder:
+    """Return an untrained BERT encoder of a named size with a tokenizer learned from ``texts``."""
+    from transformers import BertModel
+
+    from kofid.devices import seed_everything
+
+    refuse_unknown_size(size)
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        pad_token_id=0,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        **FRESH_ENCODERS[size],
-    )
-    return DenseEncoder(BertModel(config), tokenizer)
+    return DenseEncoder(BertModel(fresh_bert_config(size, len(tokenizer))), tokenizer)
 
 
 def in_batch_loss(questions: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
