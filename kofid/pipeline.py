@@ -114,18 +114,26 @@ def forgiving_search(index: Index, search: Search, question: str, k: int) -> tup
     return (found, correction.text) if better else (hits, None)
 
 
-def open_reader(
-    name: str,
-    *,
-    device: str = "auto",
-    n_context: int = 10,
-    dtype: str = "float32",
-    n_beams: int = 1,
-    int8: bool = False,
-) -> Reader:
+@dataclass(frozen=True)
+class Writing:
+    """How a reader that writes its answers does so.
+
+    ``dtype`` of its numbers, ``int8`` products ("none", "decoder", "all"), ``n_beams``; a ``temperature`` above 0 samples
+    from the likeliest tokens that make up ``top_p``.
+    """
+
+    dtype: str = "float32"
+    int8: str = "none"
+    n_beams: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 1
+
+
+def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing: Writing | None = None) -> Reader:
     """Open a bundled reader by name, one that kofid trained, or a Hugging Face checkpoint: a T5, or any ForQuestionAnswering.
 
-    ``dtype``, ``n_beams`` and ``int8`` (the decoder in 8-bit integers) are for fusion readers.
+    ``writing`` is for readers that write. Raises InputError.
     """
     path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
     _refuse_missing(path)
@@ -145,22 +153,32 @@ def open_reader(
         from kofid.reader.extractive import ExtractiveReader
 
         return ExtractiveReader.load(name, device=place, n_context=n_context)
+    from kofid.reader.confidence import Confidence
     from kofid.reader.fid import FiDReader
     from kofid.reader.generate import Decoding
     from kofid.reader.inputs import PASSAGE_TOKENS
 
+    how = writing or Writing()
+    decoding = Decoding(
+        n_beams=how.n_beams,
+        sample=how.temperature > 0,
+        temperature=how.temperature or 1.0,
+        top_p=how.top_p,
+        seed=how.seed,
+    )
     reader = FiDReader.load(
         name,
         device=place,
-        dtype=reading_dtype(dtype, place),
+        dtype=reading_dtype(how.dtype, place),
         n_context=n_context,
         max_tokens=settings.get("max_tokens", PASSAGE_TOKENS),
-        decoding=Decoding(n_beams=n_beams),
+        decoding=decoding,
+        confidence=Confidence(**settings["confidence"]) if "confidence" in settings else None,
     )
-    if int8:
+    if how.int8 != "none":
         from kofid.reader.int8 import use_int8
 
-        use_int8(reader.model)
+        use_int8(reader.model, encoder=how.int8 == "all")
     if kind == "single":
         from kofid.reader.single import SingleReader
 

@@ -21,7 +21,15 @@ from twins import Twin, enliven, gpt2_config, lively, random_batch, t5_config
 
 from kofid.errors import InputError, UsageError
 from kofid.reader.batch import Batch
-from kofid.reader.checkpoints import from_t5, gpt2_weights, join, open_gpt2, open_reader_model, save_reader_model
+from kofid.reader.checkpoints import (
+    StoredWeights,
+    from_t5,
+    gpt2_weights,
+    join,
+    open_gpt2,
+    open_reader_model,
+    save_reader_model,
+)
 from kofid.reader.fresh import fresh_reader_model, mimetic_init
 from kofid.reader.fusion import FusionReader, Variant
 
@@ -110,6 +118,33 @@ def test_a_reader_does_not_share_memory_with_its_file(tmp_path: Path) -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in opened.state_dict().items())
     save_reader_model(opened, tmp_path)
     assert all(torch.equal(weight, before[name]) for name, weight in load_file(tmp_path / "model.safetensors").items())
+
+
+@torch.no_grad()
+def test_weights_are_read_one_by_one_as_asked(tmp_path: Path) -> None:
+    plain = plain_t5("t5")
+    plain.save_pretrained(tmp_path)
+    weights = dict(load_file(tmp_path / "model.safetensors"))
+    save_file(weights | {"lm_head.weight": weights["shared.weight"].clone()}, tmp_path / "model.safetensors")
+    reader = open_reader_model(str(tmp_path), dtype=torch.bfloat16)
+    assert reader.lm_head is None  # it was the embeddings once more
+    assert all(weight.dtype == torch.bfloat16 for weight in reader.state_dict().values())
+    stored = StoredWeights(tmp_path / "model.safetensors", torch.float32)
+    assert set(stored) == {*weights, "lm_head.weight"} and len(stored) == len(weights) + 1
+    assert torch.equal(stored["shared.weight"], weights["shared.weight"])
+    assert "nothing" not in stored
+    with pytest.raises(KeyError):
+        stored["nothing"]
+
+
+def test_a_gpt2_of_another_attention_is_refused(english: None) -> None:
+    with pytest.raises(InputError, match="scale_attn_by_inverse_layer_idx"):
+        join(lively(0), GPT2LMHeadModel(gpt2_config(scale_attn_by_inverse_layer_idx=True)))
+
+
+def test_an_unknown_activation_names_the_known_ones(english: None) -> None:
+    with pytest.raises(InputError, match="laplace.*gelu_new"):
+        join(lively(0), GPT2LMHeadModel(gpt2_config(activation_function="laplace")))
 
 
 # --- what is no reader ----------------------------------------------------------------------------------------

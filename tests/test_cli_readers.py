@@ -10,6 +10,9 @@ import torch
 from test_cli import PASSAGES, QUESTIONS, SMALL, kofid, write_jsonl
 from test_foreign import TEXTS, Bomb, tiny_gpt2, tiny_t5, weights_of, wrapped
 
+from kofid.pipeline import open_reader
+from kofid.reader.confidence import Confidence
+from kofid.reader.fid import FiDReader
 from kofid.training.tokenizer import train_tokenizer
 
 ASKED = [
@@ -184,3 +187,80 @@ def test_evaluate_the_demo(tmp_path: Path):
     assert sum(metrics["n"] for metrics in found["by_type"].values()) == 60
     assert len(found["wrong"]) == round(60 * (1 - found["em_robust"]))
     assert found["answer_recall@1"] <= found["answer_recall@5"] <= found["answer_recall@10"] == found["answer_recall"]
+
+
+# --- how a reader writes ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(kb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader trained a little, its confidence fitted to dev questions."""
+    folder = tmp_path_factory.mktemp("trained")
+    asked = write_jsonl(folder / "q.jsonl", ASKED)
+    command = ("train-reader", "-i", kb, asked, "--dev", asked, "--model", "fresh:tiny", "--vocab-size", 400)
+    done = kofid(*command, "--n-context", 2, "--max-steps", 3, "--eval-steps", 3, "-o", folder / "reader")
+    assert done.code == 0, done.err
+    return folder
+
+
+def test_confidence_is_fitted_kept_and_used(trained: Path, kb: Path, monkeypatch: pytest.MonkeyPatch):
+    (manifest,) = (trained / "reader").glob("gen-*/manifest.json")
+    fitted = json.loads(manifest.read_text(encoding="utf-8"))["settings"]["confidence"]
+    assert fitted.keys() == {"intercept", "log_odds", "said"}
+    reader = open_reader(str(trained / "reader"))
+    assert isinstance(reader, FiDReader) and reader.confidence == Confidence(**fitted)
+    monkeypatch.setattr(Confidence, "__call__", lambda *_, **__: 0.625)
+    asked = ("ask", "-i", kb, "--reader", trained / "reader", "훈민정음은 누가 만들었나?")
+    found = kofid(*asked).object
+    assert found["score"] == (0.625 if found["answer"] else 0.0)
+
+
+def test_int8_and_sampling(trained: Path, kb: Path):
+    command = ("evaluate", "-i", kb, "--reader", trained / "reader", trained / "q.jsonl")
+    plain = kofid(*command).object
+    for more in (("--int8", "decoder"), ("--int8", "all"), ("--temperature", 0.7, "--top-p", 0.9), ("--beams", 2)):
+        found = kofid(*command, *more)
+        assert found.code == 0 and found.object["n"] == plain["n"] == 3, found.err
+    hot = [kofid(*command, "--temperature", 50.0, "-o", trained / f"{i}.jsonl").code for i in (1, 2)]
+    assert hot == [0, 0] and (trained / "1.jsonl").exists()
+    answers = [[json.loads(line)["prediction"] for line in (trained / f"{i}.jsonl").open()] for i in (1, 2)]
+    assert answers[0] == answers[1] and len(set(answers[0])) == 3  # the same seed; words by chance
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature", 0.5, "--beams", 2], "--beams"),
+        (["--top-p", 0.5], "--temperature"),
+        (["--temperature", -1], "--temperature"),
+        (["--int8", "encoder"], "--int8"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together(trained: Path, kb: Path, arguments: list[str], message: str):
+    for command in (("ask", "누가?"), ("evaluate", trained / "q.jsonl")):
+        found = kofid(*command, "-i", kb, "--reader", trained / "reader", *arguments)
+        assert (found.code, found.out) == (2, "") and message in found.err
+
+
+@pytest.mark.parametrize(
+    ("reader", "arguments"),
+    [
+        ("span", ["--lr", 0.1]),
+        ("span", ["--dev", "q.jsonl"]),
+        ("extractive", ["--first-k", 4]),
+        ("extractive", ["--lora", 2]),
+        ("single", ["--dev", "q.jsonl"]),
+        ("single", ["--stride", 3]),
+        ("t5", ["--norm", "window"]),
+        ("t5", ["--decoder", "gpt2"]),
+        ("t5", ["--words", "somewhere"]),
+        ("skt", ["--stride", 3]),
+    ],
+    ids=str,
+)
+def test_options_of_other_readers_are_refused(kb: Path, tmp_path: Path, reader: str, arguments: list[str]):
+    asked = write_jsonl(tmp_path / "q.jsonl", ASKED)
+    found = kofid("train-reader", "--reader", reader, "-i", kb, asked, *arguments, "-o", tmp_path / "r")
+    assert (found.code, found.out) == (2, "") and arguments[0] in found.err and f"--reader {reader}" in found.err
+    assert not (tmp_path / "r").exists()

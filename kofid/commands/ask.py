@@ -11,7 +11,7 @@ import typer
 from kofid.commands import console
 from kofid.commands.options import Correct, Device, Encoding, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
-from kofid.commands.reading import Beams, DType, Int8
+from kofid.commands.reading import Beams, DType, Int8, Temperature, TopP, writing
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -46,7 +46,9 @@ def run(
     correct: Correct = True,
     beams: Beams = 1,
     dtype: DType = "auto",
-    int8: Int8 = False,
+    int8: Int8 = "none",
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -60,6 +62,7 @@ def run(
 
     if demo == (index is not None):
         raise UsageError(say("-i 색인이나 --demo 가운데 하나를 주세요", "give either -i INDEX or --demo"))
+    how = writing(dtype, int8, beams, temperature, top_p)
     interactive = not questions and sys.stdin.isatty()
     asked = [] if interactive else given_questions(questions, encoding, limit)
     opened = demo_index() if index is None else Index.open(index, check_hashes=verify)
@@ -67,7 +70,7 @@ def run(
         console.calm_libraries()
     pipeline = Pipeline(
         opened,
-        open_reader(reader, device=device, n_context=k, dtype=dtype, n_beams=beams, int8=int8),
+        open_reader(reader, device=device, n_context=k, writing=how),
         opened.search,
         k,
         correct,

@@ -11,7 +11,7 @@ import typer
 from kofid.commands import console
 from kofid.commands.options import Device, Encoding, IndexPath, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
-from kofid.commands.reading import Beams, DType, Int8
+from kofid.commands.reading import Beams, DType, Int8, Temperature, TopP, writing
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -55,7 +55,9 @@ def run(
     ] = 0,
     beams: Beams = 1,
     dtype: DType = "auto",
-    int8: Int8 = False,
+    int8: Int8 = "none",
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -68,13 +70,14 @@ def run(
     from kofid.pipeline import Pipeline, open_reader
     from kofid.retrieval.index import Index
 
+    how = writing(dtype, int8, beams, temperature, top_p)
     asked = [q for q in given_questions(questions, encoding, limit) if q.answers]
     if not asked:
         raise UsageError(say("답(answers)이 있는 질문이 하나도 없습니다", "no question has answers"))
     opened = Index.open(index, check_hashes=verify)
     if reader != "span":
         console.calm_libraries()
-    chosen = open_reader(reader, device=device, n_context=k, dtype=dtype, n_beams=beams, int8=int8)
+    chosen = open_reader(reader, device=device, n_context=k, writing=how)
     pipeline = Pipeline(opened, chosen, opened.search, k)
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
     if predictions is not None:

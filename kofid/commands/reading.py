@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from kofid.errors import UsageError
 from kofid.language import say
+
+if TYPE_CHECKING:
+    from kofid.pipeline import Writing
 
 FirstK = Annotated[
     int,
@@ -53,4 +57,45 @@ DType = Annotated[
         ),
     ),
 ]
-Int8 = Annotated[bool, typer.Option("--int8", help=say("디코더를 8비트 정수로", "The decoder in 8-bit integers"))]
+Int8 = Annotated[
+    Literal["none", "decoder", "all"],
+    typer.Option(
+        help=say(
+            "리더의 곱셈을 8비트 정수로: 디코더만, 또는 모두 (CPU; 답이 조금 달라질 수 있습니다)",
+            "Products of the reader in 8-bit integers: the decoder's or all (CPU; answers may change a little)",
+        )
+    ),
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        help=say(
+            "0보다 크면 리더가 답을 뽑습니다 (0: 가장 그럴듯한 답)", "Above 0 the reader samples (0: the likeliest)"
+        ),
+    ),
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        min=0.01,
+        max=1.0,
+        help=say(
+            "--temperature: 이만큼의 확률을 이루는 토큰에서만",
+            "With --temperature: only tokens that make up this share",
+        ),
+    ),
+]
+
+
+def writing(dtype: str, int8: str, beams: int, temperature: float, top_p: float) -> Writing:
+    """Return how the reader is to write; raise UsageError for what does not go together."""
+    from kofid.pipeline import Writing
+
+    if temperature and beams > 1:
+        raise UsageError(
+            say("--beams와 --temperature는 함께 못 씁니다", "--beams and --temperature exclude each other")
+        )
+    if top_p < 1 and not temperature:
+        raise UsageError(say("--top-p에는 --temperature가 있어야 합니다", "--top-p needs --temperature"))
+    return Writing(dtype, int8, beams, temperature, top_p)

@@ -7,19 +7,23 @@ Transformers opens as it is.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel, PreTrainedConfig, T5Config
+from transformers import GPT2Config, PreTrainedConfig, T5Config
 
 from kofid.errors import InputError
 from kofid.language import say
 from kofid.reader.fusion import FusionReader, Variant
 from kofid.reader.heads import pooled_heads
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
 
 Weights = dict[str, torch.Tensor]
 WEIGHTS = "model.safetensors"
@@ -34,10 +38,17 @@ def open_reader_model(name: str, variant: Variant | None = None, dtype: torch.dt
     """
     try:
         config = _config_of(name)
-        if "fusion" in config:
-            return _open_own(Path(name), config, variant, dtype)
-        if config.get("model_type") not in ("t5", "mt5"):
-            raise InputError(_not_t5(name, config.get("model_type")))
+        kind = config.get("model_type")
+        if "fusion" not in config and kind not in ("t5", "mt5"):
+            raise InputError(_not_t5(name, kind))
+        if "fusion" in config or (Path(name) / WEIGHTS).is_file():
+            weights = StoredWeights(Path(name) / WEIGHTS, dtype)
+            if "fusion" in config:
+                return _open_own(config, variant, weights)
+            if kind == "t5" and "shared.weight" in weights:
+                return _made(T5Config(**config), variant, _without_copies(weights))
+        from transformers import AutoModelForSeq2SeqLM
+
         return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True, dtype=dtype), variant)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
@@ -75,9 +86,42 @@ def save_reader_model(reader: FusionReader, directory: Path) -> None:
     save_file(weights, str(directory / WEIGHTS), metadata={"format": "pt"})
 
 
-def _open_own(directory: Path, config: dict[str, Any], variant: Variant | None, dtype: torch.dtype) -> FusionReader:
-    with safe_open(str(directory / WEIGHTS), framework="pt") as file:
-        weights = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+class StoredWeights(Mapping[str, torch.Tensor]):
+    """Tensors of a safetensors file, each read when it is asked for and then the caller's own.
+
+    The file is opened anew each time: what stays mapped counts as memory, and changes when the file is written over.
+    """
+
+    def __init__(self, path: Path, dtype: torch.dtype) -> None:
+        self.path, self.dtype = path, dtype
+        with safe_open(str(path), framework="pt") as file:
+            self.names = list(file.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Return a tensor as ``dtype``."""
+        if name not in self:
+            raise KeyError(name)
+        with safe_open(str(self.path), framework="pt") as file:
+            return file.get_tensor(name).to(self.dtype, copy=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _without_copies(weights: StoredWeights) -> StoredWeights:
+    """Leave out an output layer that is the embeddings once more."""
+    if "lm_head.weight" in weights and torch.equal(weights["lm_head.weight"], weights["shared.weight"]):
+        weights.names.remove("lm_head.weight")
+    return weights
+
+
+def _open_own(config: dict[str, Any], variant: Variant | None, weights: Mapping[str, torch.Tensor]) -> FusionReader:
     fusion = config.pop("fusion")
     own = Variant(**fusion | {"cross_layers": tuple(fusion["cross_layers"])})
     if config.get("model_type") == _SKT:
@@ -94,11 +138,13 @@ def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
     weights = {name: w for name, w in model.state_dict().items() if not name.endswith("embed_tokens.weight")}
     if model.lm_head.weight.data_ptr() == model.shared.weight.data_ptr():
         del weights["lm_head.weight"]
-    return _made(config, variant, weights)
+    return _made(config, variant, _copies(weights))
 
 
 def open_gpt2(name: str) -> GPT2LMHeadModel:
     """Open a GPT-2 checkpoint (folder or hub name; safetensors only); raise InputError."""
+    from transformers import GPT2LMHeadModel
+
     try:
         return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -125,7 +171,12 @@ def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | Non
     weights = reader.state_dict() | kept | gpt2_weights(decoder.transformer.state_dict(), config.n_embd)
     if decoder.lm_head.weight.data_ptr() != decoder.transformer.wte.weight.data_ptr():
         weights["lm_head.weight"] = decoder.lm_head.weight
-    return _made(encoder.config, variant, weights, config)
+    return _made(encoder.config, variant, _copies(weights), config)
+
+
+def _copies(weights: Weights) -> Weights:
+    """Return copies: what Transformers opened may be mapped from a file, at odd addresses, or stay in use."""
+    return {name: weight.detach().clone() for name, weight in weights.items()}
 
 
 def gpt2_weights(weights: Weights, d_model: int) -> Weights:
@@ -149,9 +200,12 @@ def gpt2_weights(weights: Weights, d_model: int) -> Weights:
 
 
 def _made(
-    config: T5Config, variant: Variant | None, weights: Weights, decoder: GPT2Config | None = None
+    config: T5Config,
+    variant: Variant | None,
+    weights: Mapping[str, torch.Tensor],
+    decoder: GPT2Config | None = None,
 ) -> FusionReader:
-    """Return a reader with ``weights``: those it has no place for are left out, key-value heads pooled."""
+    """Return a reader that keeps ``weights``: those it has no place for are left out, key-value heads pooled."""
     with torch.device("meta"):
         reader = FusionReader(config, variant, decoder)
         if "lm_head.weight" in weights:
@@ -164,7 +218,6 @@ def _made(
         weight = weights[name]
         if weight.shape != place.shape and name.rpartition(".")[0].endswith((".k", ".v")):
             weight = pooled_heads(weight, weight.shape[0] // d_head, place.shape[0] // d_head)
-        # Copied: a file that is mapped into memory may be written over, and its weights lie at odd addresses.
-        fitted[name] = weight.detach().clone(memory_format=torch.contiguous_format)
+        fitted[name] = weight.contiguous()
     reader.load_state_dict(fitted, strict=True, assign=True)
     return reader

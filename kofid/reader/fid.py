@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kofid.errors import InputError
 from kofid.language import say
+from kofid.reader.confidence import Confidence, plain_confidence
 from kofid.reader.inputs import PASSAGE_TOKENS, encode_inputs, parse_target
 from kofid.text import has_answer
 from kofid.types import Answer, Hit
@@ -39,15 +39,19 @@ class FiDReader:
         n_context: int = 10,
         max_tokens: int = PASSAGE_TOKENS,
         decoding: Decoding | None = None,
+        confidence: Confidence | None = None,
     ) -> None:
         from kofid.reader.generate import Decoding
 
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.decoder_tokenizer = decoder_tokenizer or tokenizer
+        if self.decoder_tokenizer.eos_token_id != model.end_token:  # KoGPT2's does not name the token that ends a text
+            self.decoder_tokenizer.eos_token = self.decoder_tokenizer.convert_ids_to_tokens(model.end_token)
         self.n_context = n_context
         self.max_tokens = max_tokens
         self.decoding = decoding or Decoding()
+        self.confidence = confidence or plain_confidence
 
     @classmethod
     def load(
@@ -60,6 +64,7 @@ class FiDReader:
         n_context: int = 10,
         max_tokens: int = PASSAGE_TOKENS,
         decoding: Decoding | None = None,
+        confidence: Confidence | None = None,
     ) -> FiDReader:
         """Open a fusion reader or any T5 checkpoint (safetensors only, no code of the model's own); raise InputError.
 
@@ -72,8 +77,15 @@ class FiDReader:
         model = open_reader_model(directory, variant, dtype or torch.float32).to(device or "cpu")
         own = Path(directory) / _DECODER_TOKENIZER
         second = open_tokenizer(str(own)) if own.is_dir() else None
-        settings = {"n_context": n_context, "max_tokens": max_tokens, "decoding": decoding}
-        return cls(model, open_tokenizer(directory), second, **settings)  # type: ignore[arg-type]
+        return cls(
+            model,
+            open_tokenizer(directory),
+            second,
+            n_context=n_context,
+            max_tokens=max_tokens,
+            decoding=decoding,
+            confidence=confidence,
+        )
 
     def save(self, directory: Path) -> None:
         """Write model (safetensors) and tokenizers."""
@@ -110,7 +122,8 @@ class FiDReader:
         passage = hits[best].passage
         start = passage.text.find(text)
         sources = tuple(hits[number - 1].passage.id for number in cited)
-        confidence = math.exp(decoded.log_probability)
+        said = has_answer(passage.text, (text,))
+        confidence = self.confidence(decoded.log_probability, said=said)
         if start < 0:
             return [Answer(text, confidence, passage, cited=sources)]
         return [Answer(text, confidence, passage, start, start + len(text), sources)]

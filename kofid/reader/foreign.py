@@ -76,9 +76,6 @@ def convert_checkpoint(
     _check_size(words, model.config.vocab_size)
     if decoder_words is not None and model.decoder_config is not None:
         _check_size(decoder_words, model.decoder_config.vocab_size)
-    writing = decoder_words or words
-    if writing.eos_token_id != model.end_token:  # KoGPT2's does not name the token that ends a text
-        writing.eos_token = writing.convert_ids_to_tokens(model.end_token)
     max_tokens = max_tokens or int(before.get("max_tokens", PASSAGE_TOKENS))
     settings: dict[str, Any] = {
         "reader": "t5" if model.decoder_config is None else "skt",

@@ -23,7 +23,7 @@ from kofid.reader.heads import Memory, Past, Watch
 from kofid.reader.t5 import Encoder, T5Decoder
 
 # Tokens that are encoded at a time when no gradient is needed: enough to keep the processor busy, few enough for memory.
-ENCODED_AT_A_TIME = 2_048
+ENCODED_AT_A_TIME = 1_024
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
+from kofid.errors import InputError
+from kofid.language import say
 from kofid.reader.heads import Attention, CrossAttention, KeysValues, Memory, Past, Watch
 from kofid.reader.t5 import activation
 
@@ -59,6 +61,13 @@ class GPT2Decoder(nn.Module):
 
     def __init__(self, config: GPT2Config, cross_layers: Sequence[int], n_kv_heads: int) -> None:
         super().__init__()
+        if config.scale_attn_by_inverse_layer_idx:
+            raise InputError(
+                say(
+                    "scale_attn_by_inverse_layer_idx로 배운 GPT-2는 쓸 수 없습니다",
+                    "a GPT-2 trained with scale_attn_by_inverse_layer_idx cannot be used",
+                )
+            )
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(_Block(config, n_kv_heads, crosses=i + 1 in cross_layers) for i in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)

@@ -59,10 +59,9 @@ class Attention(nn.Module):
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return softmax(q k / sqrt + bias) v for one sequence; ``bias`` (n_heads, n_queries, n_keys)."""
-        if bias is None:
-            return _mix(q, k, v, self.scale)
-        bias = bias.reshape(self.n_kv_heads, -1, bias.shape[-1])[None]
-        return scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=bias, scale=self.scale)[0]
+        if bias is not None:
+            bias = bias.reshape(self.n_kv_heads, -1, bias.shape[-1])
+        return _mix(q, k, v, self.scale, bias)
 
     def attend_packed(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
         """Return self-attention within each of the sequences packed in ``hidden`` (n, d_model), before ``o``.
@@ -143,15 +142,20 @@ class CrossAttention(Attention):
         return scores.view(self.n_heads, len(hidden), -1)
 
 
-def _mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
-    """Return softmax(q k scale) v of shapes (n_heads, n, d).
+def _mix(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return softmax(q k scale + bias) v of shapes (n_heads, n, d).
 
-    On a CPU torch's fused attention in 16 bits runs few queries over many keys several times slower than two products.
+    On a CPU torch's fused attention in 16 bits is slower than two products: twice within a passage, several times where few
+    queries ask many keys.
     """
     if q.dtype == torch.bfloat16 and q.device.type == "cpu":
-        shares = (scale * torch.bmm(q, k.transpose(1, 2)).float()).softmax(-1)
-        return torch.bmm(shares.to(v.dtype), v)
-    return scaled_dot_product_attention(q[None], k[None], v[None], scale=scale)[0]
+        k = k.transpose(1, 2)
+        logits = scale * torch.bmm(q, k) if bias is None else torch.baddbmm(bias.to(q.dtype), q, k, alpha=scale)
+        return torch.bmm(logits.softmax(-1), v)
+    mask = None if bias is None else bias[None]
+    return scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, scale=scale)[0]
 
 
 # Called with a cross-attention, its input (n_rows, n_tokens, d_model) and its memories.

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from transformers.activations import ACT2FN
 
+from kofid.errors import InputError
+from kofid.language import say
 from kofid.reader.heads import Attention, CrossAttention, KeysValues, Memory, Past, Watch
 
 if TYPE_CHECKING:
@@ -53,8 +54,23 @@ class _Dense(nn.Module):
 
 
 def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the activation of a configuration's name; ``gelu_new`` in one pass."""
-    return partial(functional.gelu, approximate="tanh") if name == "gelu_new" else ACT2FN[name]
+    """Return the activation that T5's and GPT-2's configurations call ``name``."""
+    known: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "relu": functional.relu,
+        "gelu": functional.gelu,
+        "gelu_new": partial(functional.gelu, approximate="tanh"),
+        "silu": functional.silu,
+        "swish": functional.silu,
+        "tanh": torch.tanh,
+    }
+    if name not in known:
+        raise InputError(
+            say(
+                f"모르는 활성 함수 {name}: {', '.join(known)}",
+                f"unknown activation {name}: there are {', '.join(known)}",
+            )
+        )
+    return known[name]
 
 
 class _FeedForward(nn.Module):

@@ -37,6 +37,7 @@ from kofid.reader.span_kinds import Kinds
 from kofid.reader.span_lexicon import Lexicon, count_lexicon
 from kofid.reader.span_passage import term_key
 from kofid.text import character_f1, exact_match, normalize_korquad, robust_match
+from kofid.training.logistic import fit_logistic
 from kofid.types import Answer, Example, Passage
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _cross_fit(groups: Sequence[_Group], seed: int, progress: Progress) -> tuple
 
 
 def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibration:
-    """Fit the confidence by Newton's method on the five best out-of-fold answers of each question."""
+    """Fit the confidence on the five best out-of-fold answers of each question."""
     inputs: list[np.ndarray] = []
     right: list[bool] = []
     for group, score in zip(groups, scores, strict=True):
@@ -251,17 +252,7 @@ def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibr
             right.extend(robust_match(texts[i], group.answers) for i in best[:MAX_ANSWERS])
     if not inputs:
         return Calibration()
-    table = np.concatenate([np.ones((len(right), 1)), np.concatenate(inputs)], axis=1)
-    target = np.array(right, dtype=np.float64)
-    weights = np.zeros(3)
-    ridge = np.diag([1e-6, 1.0, 1.0])
-    for _ in range(50):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(table @ weights, -30.0, 30.0)))
-        slope = table.T @ (target - chance) - ridge @ weights
-        bend = (table * (chance * (1.0 - chance))[:, None]).T @ table + ridge
-        weights = weights + np.linalg.solve(bend, slope)
-    # A better score must never mean a lower confidence.
-    return Calibration(float(weights[0]), max(float(weights[1]), 0.0), max(float(weights[2]), 0.0))
+    return Calibration(*fit_logistic(np.concatenate(inputs), right))
 
 
 def _figures(groups: Sequence[_Group], scores: Sequence[np.ndarray], calibration: Calibration) -> dict[str, float]:

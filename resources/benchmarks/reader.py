@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import T5Config, T5ForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.batch import Batch
 from kofid.reader.checkpoints import open_reader_model
@@ -38,15 +36,18 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "fp32": {"dtype": torch.float32},
     "fp32, no absorption": {"dtype": torch.float32, "absorbed": False},
     "bf16": {"dtype": torch.bfloat16},
-    "bf16, int8 decoder": {"dtype": torch.bfloat16, "int8": True},
+    "bf16, int8 decoder": {"dtype": torch.bfloat16, "int8": "decoder"},
+    "bf16, int8": {"dtype": torch.bfloat16, "int8": "all"},
     "FiDO (LSA6, MQA), bf16": {"dtype": torch.bfloat16, "variant": FIDO},
-    "FiDO (LSA6, MQA), bf16, int8": {"dtype": torch.bfloat16, "int8": True, "variant": FIDO},
-    "FiD-Light (k 32), bf16, int8": {"dtype": torch.bfloat16, "int8": True, "variant": Variant(first_k=32)},
+    "FiDO (LSA6, MQA), bf16, int8": {"dtype": torch.bfloat16, "int8": "all", "variant": FIDO},
+    "FiD-Light (k 32), bf16, int8": {"dtype": torch.bfloat16, "int8": "all", "variant": Variant(first_k=32)},
 }
 
 
 def write_base(folder: str) -> None:
     """Write a T5 v1.1 of base size with weights that do not say the same token all the time."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=32_128, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12,
@@ -71,6 +72,9 @@ def passages(n: int) -> list[torch.Tensor]:
 
 def reference(folder: str, ids: list[torch.Tensor]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
     """Return the plain reader's two halves."""
+    from transformers import T5ForConditionalGeneration
+    from transformers.modeling_outputs import BaseModelOutput
+
     model = T5ForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     padded = torch.zeros(len(ids), LONGEST, dtype=torch.long)
     mask = torch.zeros_like(padded)
@@ -95,7 +99,7 @@ def kofid(
     """Return the two halves of kofid's reader."""
     model = open_reader_model(folder, how.get("variant"), how["dtype"]).eval()
     if how.get("int8"):
-        use_int8(model)
+        use_int8(model, encoder=how["int8"] == "all")
     batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
     decoding = Decoding(TOKENS, absorbed=how.get("absorbed"))
     return lambda: model.encode(batch), lambda encoded: generate(model, encoded, decoding)[0].ids

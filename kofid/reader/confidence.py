@@ -1,0 +1,35 @@
+"""How likely a written answer is right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Logistic regression to the chance of being right, fitted on questions that the reader was not trained on.
+
+    From the log odds of the answer's probability (Platt 1999), and whether a passage says the answer as it is written. The
+    weights 0, 1 and 0 leave the probability as it is.
+    """
+
+    intercept: float
+    log_odds: float
+    said: float
+
+    def __call__(self, log_probability: float, *, said: bool) -> float:
+        """Return the chance, between 0 and 1."""
+        logit = self.intercept + self.log_odds * log_odds(log_probability) + self.said * said
+        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+def log_odds(log_probability: float) -> float:
+    """Return log(p / (1 - p)) of log(p), p at most 1 - 1e-6."""
+    kept = min(log_probability, -1e-6)
+    return kept - math.log(-math.expm1(kept))
+
+
+def plain_confidence(log_probability: float, *, said: bool) -> float:
+    """Return an answer's probability as the reader has it: what there is before anything was fitted."""
+    return math.exp(log_probability)
