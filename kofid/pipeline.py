@@ -23,12 +23,14 @@ from kofid.text import clean, sentence_spans
 from kofid.types import Answer, Example, Hit, Passage, Reader
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense import DenseEncoder
+    from kofid.retrieval.encoder import Encoder
 
 Search = Callable[[str, int], list[Hit]]
 
 # Readers that ship with kofid, by the names that --reader takes.
 BUNDLED_READERS = {"span": "models/span", "t5": "models/fid-t5-mini"}
+# The encoder that ships with kofid, and the name that --dense takes for it.
+BUNDLED_ENCODER, _ENCODER = "default", "models/retriever"
 # At or above this confidence an answer is given as sure; chosen on held-out questions (README, "확신").
 SURE = 0.5
 
@@ -102,16 +104,15 @@ class Pipeline:
 
 
 def forgiving_search(index: Index, search: Search, question: str, k: int) -> tuple[list[Hit], str | None]:
-    """Search for ``question``, or for what it was probably meant as if that finds more; return that, too."""
+    """Search for ``question``, or for what it was probably meant as if its terms find more; return that, too."""
     from kofid.retrieval.correct import correct
 
-    hits = search(question, k)
     correction = correct(index, question)
-    if correction is None:
-        return hits, None
-    found = search(correction.text, k)
-    better = found and (not hits or found[0].score >= hits[0].score)
-    return (found, correction.text) if better else (hits, None)
+    if correction is not None:
+        before, after = index.search(question, 1), index.search(correction.text, 1)
+        if after and (not before or after[0].score >= before[0].score):
+            return search(correction.text, k), correction.text
+    return search(question, k), None
 
 
 @dataclass(frozen=True)
@@ -202,23 +203,27 @@ def _refuse_missing(path: Path) -> None:
 
 
 def open_encoder(name: str, device: str = "auto") -> Encoding:
-    """Open an encoder that kofid trained, or any Hugging Face encoder, with its name and its fingerprint."""
-    from kofid.devices import choose_device
-    from kofid.retrieval.dense import DenseEncoder, weights_fingerprint
+    """Open an encoder that kofid trained (``default``: the bundled one), or any Hugging Face encoder.
 
-    path = Path(name)
+    With it come its name and its fingerprint. Raises InputError.
+    """
+    from kofid.devices import choose_device
+    from kofid.retrieval.encoder import load_encoder, weights_fingerprint
+
+    bundled = name == BUNDLED_ENCODER
+    path = resource(_ENCODER) if bundled else Path(name)
     if is_artifact(path):
         artifact = open_artifact(path, "encoder")
-        encoder = DenseEncoder.load(str(artifact.directory), choose_device(device))
-        return Encoding(encoder, str(path.resolve()), artifact.fingerprint)
+        encoder = load_encoder(str(artifact.directory), choose_device(device))
+        return Encoding(encoder, name if bundled else str(path.resolve()), artifact.fingerprint)
     _refuse_missing(path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(say(f"{path}: 모델이 아닙니다", f"{path}: not a model"))
-    encoder = DenseEncoder.load(name, choose_device(device))
+    encoder = load_encoder(name, choose_device(device))
     return Encoding(encoder, str(path.resolve()) if path.exists() else name, weights_fingerprint(encoder))
 
 
-def open_index_encoder(index: Index, name: str | None = None, device: str = "auto") -> DenseEncoder:
+def open_index_encoder(index: Index, name: str | None = None, device: str = "auto") -> Encoder:
     """Open the encoder that made the index's vectors; raise IncompatibleArtifactError when it has changed."""
     settings = index.dense_settings
     _ = index.dense  # opened before the encoder takes its time: see Index
@@ -235,14 +240,7 @@ def open_index_encoder(index: Index, name: str | None = None, device: str = "aut
 
 
 def dense_search(
-    index: Index,
-    mode: str,
-    *,
-    device: str = "auto",
-    dense_weight: float = fuse.DENSE_WEIGHT,
-    sparse_weight: float = fuse.SPARSE_WEIGHT,
-    normalize: bool = False,
-    depth: int = 100,
+    index: Index, mode: str, *, device: str = "auto", fusion: fuse.Fusion | None = None, depth: int = 200
 ) -> Search:
     """Return the search called ``mode`` (dense, sequential or cross) over an index with vectors."""
     encoder = open_index_encoder(index, device=device)
@@ -250,25 +248,18 @@ def dense_search(
         return lambda question, k: index.search_dense(question, k, encoder)
     if mode == "sequential":
         return lambda question, k: index.search_sequential(question, k, encoder, max(depth, k))
-    return lambda question, k: index.search_cross(
-        question, k, encoder, dense_weight=dense_weight, sparse_weight=sparse_weight, normalize=normalize
-    )
+    return lambda question, k: index.search_cross(question, k, encoder, fusion, depth)
 
 
 def reorder_example(
-    index: Index,
-    mode: str,
-    *,
-    device: str = "auto",
-    dense_weight: float = fuse.DENSE_WEIGHT,
-    sparse_weight: float = fuse.SPARSE_WEIGHT,
-    normalize: bool = False,
+    index: Index, mode: str, *, device: str = "auto", fusion: fuse.Fusion | None = None
 ) -> Callable[[Example], list[Hit]]:
     """Return a function that orders an example's own passages anew, whether or not the index holds them.
 
-    ``sequential`` orders by inner product; ``cross`` adds it to the score that the example's hits came with.
+    ``sequential`` orders by inner product; ``cross`` fuses it with the score that the example's hits came with.
     """
     encoder = open_index_encoder(index, device=device)
+    fused = fusion or fuse.Fusion()
 
     def reorder(example: Example) -> list[Hit]:
         if not example.hits:
@@ -276,10 +267,7 @@ def reorder_example(
         question = encoder.encode_questions([example.question.text])[0]
         scores = encoder.encode_passages([hit.passage for hit in example.hits]) @ question
         if mode == "cross":
-            given = np.array([hit.score for hit in example.hits], dtype=np.float32)
-            scores = fuse.cross(
-                scores, given, dense_weight=dense_weight, sparse_weight=sparse_weight, normalize=normalize
-            )
+            scores = fused(scores, np.array([hit.score for hit in example.hits], dtype=np.float32))
         order = np.argsort(-scores, kind="stable")
         return [Hit(example.hits[i].passage, float(scores[i]), mode) for i in order]
 

@@ -551,13 +551,13 @@ def test_retrieved_json_feeds_rerank_and_train_reader(workshop: Workshop, tmp_pa
 
 
 def test_rerank_by_weights(workshop: Workshop) -> None:
-    # With no weight on vectors cross is BM25, without what only the best few get; with none on BM25 the dense ranking.
+    # With no weight on vectors cross is BM25; with none on BM25 the dense ranking.
     kb = workshop.folder / "kb"
 
     def ids(command: str, *arguments: object) -> list[str]:
         return [c["id"] for c in kofid(command, "-i", kb, ASKED, "-k", 5, *arguments).object["ctxs"]]
 
-    assert ids("rerank", "--dense-weight", 0) == ids("retrieve", "--weights", "sentence=0,article=0")
+    assert ids("rerank", "--dense-weight", 0) == ids("retrieve", "--mode", "sparse")
     assert ids("rerank", "--sparse-weight", 0) == ids("retrieve", "--mode", "dense")
     sparse = [c["id"] for c in kofid("retrieve", "-i", kb, ASKED, "-k", 3).object["ctxs"]]
     assert sorted(ids("rerank", "--mode", "sequential", "--depth", 3, "-k", 3)) == sorted(sparse)
@@ -699,7 +699,7 @@ def refuse(code: int, *arguments: object, stdin: str | bytes = "") -> str:
         (["retrieve", "-i", "KB", "-k", "0", "가"], "'-k'"),
         (["retrieve", "-i", "KB", "--bogus", "가"], "--bogus"),
         (["retrieve", "가"], "--index"),
-        (["retrieve", "-i", "KB", "--mode", "cross", "가"], "'sparse'"),
+        (["retrieve", "-i", "KB", "--mode", "hybrid", "가"], "'sparse'"),
         (["retrieve", "-i", "KB", "--engine", "lucene", "가"], "lucene"),
         (["retrieve", "-i", "KB", "--eval", "가"], "positive_ids"),
         (["rerank", "-i", "KB", "--mode", "sparse", "가"], "sequential"),

@@ -833,6 +833,7 @@ def test_dense_search_by_hand(vectors: Index):
         "fingerprint": "0",
         "dimension": 3,
         "metric": "inner product",
+        "faiss": "Flat",
         "n_vectors": 5,
     }
 
@@ -849,12 +850,31 @@ def test_sequential_search_reorders_the_sparse_one(vectors: Index):
 def test_cross_search_by_hand(vectors: Index):
     # 라: no vector says it, one text does: ln(1 + 4.5 / 1.5) / (1 + 1.2 (0.25 + 0.75 · 1 / 2)); lengths 1, 2, 2, 3, 1: 1.8
     length = 0.25 + 0.75 * 1 / 1.8
-    hits = vectors.search_cross("라", 1, FakeEncoder())  # type: ignore[arg-type]
+    raw = fuse.Fusion("raw")
+    hits = vectors.search_cross("라", 1, FakeEncoder(), raw)  # type: ignore[arg-type]
     assert (hits[0].passage.id, hits[0].source) == ("4", "cross")
     assert hits[0].score == pytest.approx(log(4) / (1 + 1.2 * length), rel=1e-5)
     # With vectors alone it is the dense search.
-    hits = vectors.search_cross("가나", 2, FakeEncoder(), sparse_weight=0.0)  # type: ignore[arg-type]
+    alone = fuse.Fusion("raw", sparse_weight=0.0)
+    hits = vectors.search_cross("가나", 2, FakeEncoder(), alone)  # type: ignore[arg-type]
     assert [(h.passage.id, h.score) for h in hits] == [("3", pytest.approx(4.4)), ("1", pytest.approx(3.3))]
+    # Each over its highest: 1 and, of 3 dense and no sparse, 0.4 · 3 / 3.
+    hits = vectors.search_cross("라 다", 9, FakeEncoder())  # type: ignore[arg-type]
+    assert [(h.passage.id, h.score) for h in hits[:2]] == [("4", pytest.approx(1.0)), ("2", pytest.approx(0.4))]
+    assert vectors.search_cross(" ", 2, FakeEncoder()) == []  # type: ignore[arg-type]
+    assert vectors.search_cross("unknown", 2, FakeEncoder()) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", fuse.METHODS)
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_candidates_of_both_kinds_have_both_scores(vectors: Index, method: str, depth: int):
+    # However few each kind finds, scores of raw are those of all: nothing absent counts as last.
+    encoder: Any = FakeEncoder()
+    whole = {h.passage.id: h.score for h in vectors.search_cross("나 라", 5, encoder, fuse.Fusion("raw"), depth=5)}
+    hits = vectors.search_cross("나 라", 1, encoder, fuse.Fusion(method), depth=depth)
+    assert len(hits) == 1
+    raw = vectors.search_cross("나 라", depth, encoder, fuse.Fusion("raw"), depth=depth)
+    assert all(h.score == pytest.approx(whole[h.passage.id]) for h in raw)
 
 
 def test_index_without_vectors_says_how_to_make_them(small_index: Path):
@@ -878,28 +898,39 @@ def scores(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-def test_cross_by_hand():
+def test_raw_fusion_by_hand():
     # 1.1 · 1 + 3 = 4.1; 1.1 · 2 + 0 = 2.2
-    assert fuse.cross(scores(1, 2), scores(3, 0)) == pytest.approx([4.1, 2.2])
-    assert fuse.cross(scores(1, 2), scores(3, 0), dense_weight=0.5, sparse_weight=2) == pytest.approx([6.5, 1.0])
+    assert fuse.Fusion("raw")(scores(1, 2), scores(3, 0)) == pytest.approx([4.1, 2.2])
+    assert fuse.Fusion("raw", 0.5, 2)(scores(1, 2), scores(3, 0)) == pytest.approx([6.5, 1.0])
 
 
-def test_cross_normalised_by_hand():
+def test_fusion_over_the_highest_by_hand():
+    # dense 1, 2 -> 0.5, 1; sparse 3, 0 -> 1, 0
+    assert fuse.Fusion()(scores(1, 2), scores(3, 0)) == pytest.approx([0.2 + 1, 0.4])
+    assert fuse.Fusion(dense_weight=2.0)(scores(1, 2), scores(0, 0)) == pytest.approx([1, 2])
+
+
+def test_fusion_over_the_range_by_hand():
     # dense 10, 20, 30 -> 0, 0.5, 1; sparse 0, 8, 2 -> 0, 1, 0.25: 1.1 · dense + sparse
-    found = fuse.cross(scores(10, 20, 30), scores(0, 8, 2), normalize=True)
+    found = fuse.Fusion("minmax", 1.1)(scores(10, 20, 30), scores(0, 8, 2))
     assert found == pytest.approx([0, 0.55 + 1, 1.1 + 0.25])
     assert found.dtype == np.float32
+    assert fuse.Fusion("minmax")(scores(5, 5), scores(0, 2)) == pytest.approx([0, 1])
+    assert fuse.Fusion("minmax")(scores(5), scores(3)) == pytest.approx([0])
 
 
-def test_cross_normalised_without_any_difference():
-    assert fuse.cross(scores(5, 5), scores(0, 2), normalize=True) == pytest.approx([0, 1])
-    assert fuse.cross(scores(5), scores(3), normalize=True) == pytest.approx([0])
+def test_fusion_by_rank_by_hand():
+    # dense ranks 3, 1, 2; sparse ranks 1, 2, none: no term is shared
+    found = fuse.Fusion("rrf", 2.0, rrf_k=10)(scores(1, 9, 4), scores(7, 3, 0))
+    assert found == pytest.approx([2 / 13 + 1 / 11, 2 / 11 + 1 / 12, 2 / 12])
 
 
-def test_cross_leaves_its_arguments():
+@pytest.mark.parametrize("method", fuse.METHODS)
+def test_fusion_leaves_its_arguments(method: str):
     dense, sparse = scores(1, 2), scores(3, 0)
-    fuse.cross(dense, sparse, normalize=True)
+    assert len(fuse.Fusion(method)(dense, sparse)) == 2
     assert dense.tolist() == [1, 2] and sparse.tolist() == [3, 0]
+    assert len(fuse.Fusion(method)(scores(), scores())) == 0
 
 
 # --- measures ------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ from kofid.reader.fresh import FRESH, fresh_reader_model
 from kofid.reader.fusion import Batch, Variant
 from kofid.reader.inputs import format_input, parse_target
 from kofid.retrieval import dense
-from kofid.retrieval.dense import DenseEncoder, DenseIndex, import_faiss, weights_fingerprint
+from kofid.retrieval.dense import DenseIndex, import_faiss
+from kofid.retrieval.encoder import TransformerEncoder
 from kofid.retrieval.index import Index
 from kofid.retrieval.indexing import Encoding, build_index
 from kofid.training.data import (
@@ -32,11 +33,10 @@ from kofid.training.data import (
     distillation_dataset,
     is_positive,
     reader_dataset,
-    retriever_dataset,
 )
 from kofid.training.distill import distill, kl_loss, score_examples
 from kofid.training.reader import fresh_reader, reader_batch, train_reader
-from kofid.training.retriever import fresh_encoder, in_batch_loss, train_retriever
+from kofid.training.retriever import fresh_encoder
 from kofid.training.tokenizer import train_tokenizer
 from kofid.training.trainer import TrainOptions, settings
 from kofid.types import Example, Hit, Passage, Question
@@ -86,24 +86,6 @@ def weights(model: torch.nn.Module) -> str:
 
 
 # --- losses ---------------------------------------------------------------------------------------------------
-
-
-def test_in_batch_loss_by_hand() -> None:
-    questions = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    positives = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    negatives = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
-    # Inner products with [positive 1, positive 2, negative 1, negative 2]:
-    #   question 1: [1, 0, 0, 3]   its own is the first:  -log(e^1 / (e^1 + 1 + 1 + e^3))
-    #   question 2: [0, 2, 2, 0]   its own is the second: -log(e^2 / (1 + e^2 + e^2 + 1))
-    first = -math.log(math.e / (math.e + 2 + math.e**3))  # 2.211
-    second = -math.log(math.e**2 / (2 + 2 * math.e**2))  # 0.820
-    assert (first + second) / 2 == pytest.approx(1.5155, abs=1e-4)
-    assert in_batch_loss(questions, positives, negatives).item() == pytest.approx((first + second) / 2, abs=1e-6)
-
-
-def test_in_batch_loss_of_equal_vectors_is_log_of_all_passages() -> None:
-    same = torch.ones(3, 4)  # 3 questions, 6 passages, all alike: log 6
-    assert in_batch_loss(same, same, same).item() == pytest.approx(math.log(6), abs=1e-6)
 
 
 def test_kl_loss_by_hand() -> None:
@@ -242,18 +224,6 @@ def test_a_pointing_reader_learns_its_sources() -> None:
     assert [parse_target(t, 2) for t in targets_of(reader, batch)] == [("나래", [2]), ("다솜", [1, 2]), ("라온", [])]
     texts = [reader.tokenizer.decode(i, skip_special_tokens=True) for i in batch.input_ids.split(batch.lengths)]
     assert texts[:2] == [format_input(EXAMPLES[1].question.text, h.passage, n) for n, h in enumerate(swapped.hits, 1)]
-
-
-def test_retriever_rows_are_gold_and_the_best_other() -> None:
-    swapped = replace(EXAMPLES[0], hits=(Hit(PASSAGES[5], 3.0), Hit(PASSAGES[0], 2.0), Hit(PASSAGES[6], 1.0)))
-    (row,) = retriever_dataset([swapped]).to_list()
-    assert row == {
-        "question": EXAMPLES[0].question.text,
-        "positive": f"다리 {PASSAGES[0].text}",
-        "negative": f"종이 {PASSAGES[5].text}",
-    }
-    with pytest.raises(InputError):
-        retriever_dataset([replace(EXAMPLES[0], hits=EXAMPLES[0].hits[:1])])
 
 
 def test_distillation_needs_questions_with_two_passages() -> None:
@@ -436,41 +406,7 @@ def test_settings_keep_options_and_versions() -> None:
 # --- retrievers -----------------------------------------------------------------------------------------------
 
 
-def ranks_of(encoder: DenseEncoder) -> list[int]:
-    """Return the rank from 1 of each question's gold passage among all passages, by inner product."""
-    scores = encoder.encode_questions([e.question.text for e in EXAMPLES]) @ encoder.encode_passages(PASSAGES).T
-    return [1 + int((row > row[i]).sum()) for i, row in enumerate(scores)]
-
-
-def test_train_retriever_puts_the_positive_first(tmp_path: Path) -> None:
-    encoder = fresh_encoder("tiny", TEXTS, vocab_size=400)
-    before = sum(ranks_of(encoder)) / 20
-    options = replace(CPU, max_steps=60, batch_size=20, learning_rate=3e-3)
-    figures = train_retriever(encoder, EXAMPLES, options, tmp_path / "c")
-    ranks = ranks_of(encoder)
-    assert figures["steps"] == 60
-    assert sum(rank == 1 for rank in ranks) >= 18
-    assert sum(ranks) / 20 < before / 2
-    assert not encoder.model.training
-
-
-def test_a_resumed_retriever_equals_an_uninterrupted_one(tokenizer: T5Tokenizer, tmp_path: Path) -> None:
-    def new() -> DenseEncoder:
-        encoder = fresh_encoder("tiny", TEXTS, vocab_size=400)
-        encoder.tokenizer = tokenizer
-        encoder.model.resize_token_embeddings(len(tokenizer))
-        return encoder
-
-    options = replace(SHORT, accumulate=1)
-    whole, second = new(), new()
-    train_retriever(whole, EXAMPLES, options, tmp_path / "a")
-    with pytest.raises(Interrupted):
-        train_retriever(new(), EXAMPLES, options, tmp_path / "b", on_step=interrupt_at(5))
-    train_retriever(second, EXAMPLES, options, tmp_path / "b", resume=True)
-    assert weights(second.model) == weights(whole.model)
-
-
-def kl_of(encoder: DenseEncoder, examples: list[Example]) -> float:
+def kl_of(encoder: TransformerEncoder, examples: list[Example]) -> float:
     """Return KL(reader || retriever), averaged over the examples, from vectors: the slow twin of the loss."""
     total = 0.0
     for example in examples:
@@ -515,30 +451,6 @@ def test_score_examples_takes_the_reader_s_scores(reader: FiDReader) -> None:
 # --- encoders -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_a_saved_encoder_gives_bit_equal_vectors(tmp_path: Path, pooling: str) -> None:
-    encoder = fresh_encoder("tiny", TEXTS, vocab_size=400)
-    encoder.pooling = pooling
-    encoder.model.eval()
-    expected = encoder.encode(TEXTS)
-    encoder.save(tmp_path)
-    opened = DenseEncoder.load(str(tmp_path))
-    assert opened.pooling == pooling
-    assert np.array_equal(opened.encode(TEXTS), expected)
-    assert weights_fingerprint(opened) == weights_fingerprint(encoder)
-    assert not list(tmp_path.glob("*.bin"))
-
-
-def test_encode_keeps_the_order_of_texts_and_ignores_padding() -> None:
-    encoder = fresh_encoder("tiny", TEXTS, vocab_size=400)
-    encoder.model.eval()
-    together = encoder.encode(TEXTS, batch_size=7)
-    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
-    assert together.dtype == np.float32 and together.shape == (len(TEXTS), 64)
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-    assert encoder.encode([]).shape == (0, 64)
-
-
 def test_mean_pooling_by_hand() -> None:
     # Two tokens and one of padding: the mean of the first two states only.
     states = torch.tensor([[[1.0, 3.0], [3.0, 5.0], [90.0, 90.0]]])
@@ -551,8 +463,8 @@ def test_mean_pooling_by_hand() -> None:
             return SimpleNamespace(last_hidden_state=states)
 
     batch = {"input_ids": mask, "attention_mask": mask}
-    assert DenseEncoder(Fixed(), None).embed(batch).tolist() == [[2.0, 4.0]]  # type: ignore[arg-type]
-    assert DenseEncoder(Fixed(), None, "cls").embed(batch).tolist() == [[1.0, 3.0]]  # type: ignore[arg-type]
+    assert TransformerEncoder(Fixed(), None).embed(batch).tolist() == [[2.0, 4.0]]  # type: ignore[arg-type]
+    assert TransformerEncoder(Fixed(), None, "cls").embed(batch).tolist() == [[1.0, 3.0]]  # type: ignore[arg-type]
 
 
 def test_a_roberta_with_a_bert_tokenizer_opens_as_an_encoder(tmp_path: Path) -> None:
@@ -575,20 +487,20 @@ def test_a_roberta_with_a_bert_tokenizer_opens_as_an_encoder(tmp_path: Path) -> 
     )
     RobertaModel(config).save_pretrained(tmp_path)
 
-    encoder = DenseEncoder.load(str(tmp_path))
+    encoder = TransformerEncoder.load(str(tmp_path))
     assert encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize(["다리"], 64)["input_ids"][0].tolist()) == [
         "[CLS]", "다", "##리", "[SEP]",
     ]  # fmt: skip
     vectors = encoder.encode_passages([*PASSAGES, Passage("long", "긴 글", "다리 " * 500)])  # cut at 64 tokens
     assert vectors.shape == (21, 32) and np.isfinite(vectors).all()
     encoder.save(tmp_path / "again")
-    again = DenseEncoder.load(str(tmp_path / "again"))
+    again = TransformerEncoder.load(str(tmp_path / "again"))
     assert np.array_equal(again.encode_passages(PASSAGES), encoder.encode_passages(PASSAGES))
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
-        DenseEncoder.load(str(tmp_path))
+        TransformerEncoder.load(str(tmp_path))
     with pytest.raises(InputError, match=str(tmp_path)):
         FiDReader.load(str(tmp_path))
 
@@ -647,7 +559,7 @@ def test_dense_index_searches_exactly(tmp_path: Path) -> None:
     for found, row in zip(opened.search(questions, 5), scores, strict=True):
         assert [p for p, _ in found] == np.argsort(-row)[:5].tolist()
         assert [s for _, s in found] == pytest.approx(sorted(row.tolist(), reverse=True)[:5], abs=1e-5)
-    np.testing.assert_allclose(opened.score_all(questions[0]), scores[0], atol=1e-5)
+    np.testing.assert_allclose(opened.score_some(questions[0], range(len(opened))), scores[0], atol=1e-5)
     np.testing.assert_allclose(opened.score_some(questions[1], [4, 29, 0]), scores[1][[4, 29, 0]], atol=1e-5)
     assert len(opened.search(questions, 99)[0]) == 30
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kofid.commands import console
+from kofid.commands.hybrid import Mode, chosen_search
 from kofid.commands.options import Correct, Device, Encoding, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
 from kofid.commands.reading import Beams, DType, Int8, Temperature, TopP, writing
@@ -44,6 +45,7 @@ def run(
         ),
     ] = None,
     correct: Correct = True,
+    mode: Mode = "auto",
     beams: Beams = 1,
     dtype: DType = "auto",
     int8: Int8 = "none",
@@ -58,6 +60,7 @@ def run(
     """Ask."""
     from kofid import chat
     from kofid.pipeline import Pipeline, demo_index, open_reader
+    from kofid.retrieval.fuse import Fusion
     from kofid.retrieval.index import Index
 
     if demo == (index is not None):
@@ -71,7 +74,7 @@ def run(
     pipeline = Pipeline(
         opened,
         open_reader(reader, device=device, n_context=k, writing=how),
-        opened.search,
+        chosen_search(opened, mode, Fusion(), 200, device),
         k,
         correct,
     )

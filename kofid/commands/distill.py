@@ -94,7 +94,7 @@ def run(
     )
     if scores is not None:
         write_examples(scores, scored)
-    encoder = common.encoder_to_train(retriever, examples, seed)
+    encoder = common.encoder_to_train(retriever, common.example_texts(examples), seed=seed)
     options = TrainOptions(
         epochs=epochs,
         max_steps=max_steps,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kofid.commands import console
+from kofid.commands.hybrid import Mode, chosen_search
 from kofid.commands.options import Device, Encoding, IndexPath, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
 from kofid.commands.reading import Beams, DType, Int8, Temperature, TopP, writing
@@ -53,6 +54,7 @@ def run(
             help=say("틀린 답(em_robust) 가운데 처음 N개를 보이기", "Show the first N wrong answers (em_robust)"),
         ),
     ] = 0,
+    mode: Mode = "auto",
     beams: Beams = 1,
     dtype: DType = "auto",
     int8: Int8 = "none",
@@ -68,6 +70,7 @@ def run(
     from kofid.artifacts import write_file
     from kofid.evaluate import cost, predict
     from kofid.pipeline import Pipeline, open_reader
+    from kofid.retrieval.fuse import Fusion
     from kofid.retrieval.index import Index
 
     how = writing(dtype, int8, beams, temperature, top_p)
@@ -78,7 +81,7 @@ def run(
     if reader != "span":
         console.calm_libraries()
     chosen = open_reader(reader, device=device, n_context=k, writing=how)
-    pipeline = Pipeline(opened, chosen, opened.search, k)
+    pipeline = Pipeline(opened, chosen, chosen_search(opened, mode, Fusion(), 200, device), k)
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
     if predictions is not None:
         write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results))

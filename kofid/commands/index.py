@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -95,7 +96,34 @@ def run(
     ] = None,
     dense: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help=say("이 인코더로 벡터도 만듭니다", "Add vectors by this encoder")),
+        typer.Option(
+            metavar="MODEL",
+            help=say(
+                "이 인코더로 벡터도 만듭니다 (default: 함께 오는 것). 글 없이 주면 있는 색인에 벡터를 답니다",
+                "Add vectors by this encoder (default: the bundled one); without texts, to the index that is there",
+            ),
+        ),
+    ] = None,
+    faiss: Annotated[
+        str,
+        typer.Option(
+            metavar="FACTORY",
+            help=say(
+                "벡터를 담는 꼴: auto(20만까지 Flat, 넘으면 SQ8), Flat, HNSW32, IVF1024,Flat, PQ64 ...",
+                "How vectors are kept: auto (Flat up to 200,000, then SQ8), Flat, HNSW32, IVF1024,Flat, PQ64 ...",
+            ),
+        ),
+    ] = "auto",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help=say(
+                "--dense만: 벡터 조각의 N분의 I만 만듭니다. 모두 만든 프로세스가 색인을 끝냅니다 (torchrun에서는 저절로)",
+                "Only with --dense: encode the I-th of N shares of the vectors; who finds all of them finishes the index "
+                "(by itself under torchrun)",
+            ),
+        ),
     ] = None,
     split: Annotated[
         bool | None,
@@ -134,8 +162,18 @@ def run(
         passages = islice(
             read_corpus(corpus, split=split, passage_words=passage_words, encoding=encoding, skipped=skipped), limit
         )
+    elif dense and not delete:
+        _add_vectors(output, dense, faiss, shard, device, dry_run, started, json_output)
+        return
     elif not delete:
         raise UsageError(say("색인할 파일을 주세요 (표준입력은 -)", "give files to index (- for standard input)"))
+    if shard:
+        raise UsageError(
+            say(
+                "--shard는 글 없이, 있는 색인에 --dense로 벡터를 달 때 씁니다",
+                "--shard goes with --dense and no texts, for an index that is there",
+            )
+        )
     if dry_run:
         _estimate(passages, json_output)
         return
@@ -148,7 +186,7 @@ def run(
         chosen = Analyzer(components, _tags(tags), context, _user_words(user_dict, encoding))
         names = [component.name for component in components]
         changes = ranking_changes(ranker, k1, b, delta, weights, names, chosen.weights)
-        settings = _build(output, passages, chosen, changes, _encoding(dense, device), resume)
+        settings = _build(output, passages, chosen, changes, _encoding(dense, faiss, device), resume)
     _report(output, settings, skipped or [], time.perf_counter() - started, json_output)
 
 
@@ -217,13 +255,75 @@ def _user_words(path: str | None, encoding: str | None) -> tuple[str, ...]:
     return read_user_words(path, encoding)
 
 
-def _encoding(dense: str | None, device: str) -> Any:
+def _encoding(dense: str | None, faiss: str, device: str) -> Any:
     if dense is None:
         return None
-    from kofid.pipeline import open_encoder
+    from dataclasses import replace
 
+    from kofid.pipeline import open_encoder
+    from kofid.retrieval.dense import import_faiss
+
+    import_faiss()  # said now, not when all is encoded
     console.calm_libraries()
-    return open_encoder(dense, device)
+    return replace(open_encoder(dense, device), faiss=faiss)
+
+
+def _add_vectors(
+    path: Path, dense: str, faiss: str, shard: str | None, device: str, dry_run: bool, started: float, json_output: bool
+) -> None:
+    """Give an index vectors, or this process's share of them."""
+    from kofid.retrieval.indexing import add_vectors
+
+    encoding, share = _encoding(dense, faiss, device), _share(shard)
+    if dry_run:
+        _estimate_vectors(path, encoding, json_output)
+        return
+    settings = add_vectors(path, encoding, share=share, progress=console.progress)
+    if settings["dense"] is None:
+        console.note(
+            say(
+                f"{path}: 조각 {share[0] + 1}/{share[1]}을(를) 만들었습니다. 나머지가 다 되면 색인이 끝납니다.",
+                f"{path}: encoded share {share[0] + 1}/{share[1]}; the index is finished when the others are",
+            )
+        )
+        return
+    _report(path, settings, [], time.perf_counter() - started, json_output)
+
+
+def _share(shard: str | None) -> tuple[int, int]:
+    """Return (i, n) of ``I/N``, i from 0; of the processes that torchrun started, where nothing is given."""
+    if shard is None:
+        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    i, mark, n = shard.partition("/")
+    if not mark or not i.isdecimal() or not n.isdecimal() or not 1 <= int(i) <= int(n):
+        raise UsageError(say(f"--shard {shard}: 1/4처럼 씁니다", f"--shard {shard}: write it as 1/4"))
+    return int(i) - 1, int(n)
+
+
+def _estimate_vectors(path: Path, encoding: Any, json_output: bool) -> None:
+    """Print how long vectors will take, by those of some passages, and how large they will be."""
+    from kofid.retrieval.dense import choose_factory, estimate_bytes
+    from kofid.retrieval.index import Index
+
+    passages = Index.open(path, check_hashes=False).passages
+    n = len(passages)
+    sample = [passages[i] for i in range(0, n, max(1, n // 256))]
+    encoding.encoder.encode_passages(sample[:8])
+    start = time.perf_counter()
+    encoding.encoder.encode_passages(sample)
+    seconds = (time.perf_counter() - start) * n / len(sample)
+    factory = choose_factory(encoding.faiss, n)
+    size = estimate_bytes(factory, n, encoding.encoder.dimension)
+    if console.wants_json(json_output):
+        found = {"n_passages": n, "estimated_seconds": round(seconds), "faiss": factory, "estimated_bytes": size}
+        console.print_json(found)
+    else:
+        console.note(
+            say(
+                f"패시지 {n:,}개, 약 {seconds:,.0f}초, {factory} {size / 2**20:,.0f} MiB",
+                f"{n:,} passages, about {seconds:,.0f} s, {factory} {size / 2**20:,.0f} MiB",
+            )
+        )
 
 
 def _report(output: Path, settings: dict[str, Any], skipped: list[str], seconds: float, json_output: bool) -> None:
@@ -233,6 +333,7 @@ def _report(output: Path, settings: dict[str, Any], skipped: list[str], seconds:
     if console.wants_json(json_output):
         console.print_json(
             {"index": str(output), "n_passages": n, "n_skipped": len(skipped), "seconds": round(seconds, 2)}
+            | ({"dense": settings["dense"]} if "dense" in settings else {})
         )
     else:
         console.note(

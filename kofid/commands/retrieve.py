@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kofid.commands import console
+from kofid.commands.hybrid import (
+    DenseWeight,
+    Depth,
+    FusionMethod,
+    Mode,
+    RrfK,
+    SparseWeight,
+    chosen_mode,
+    chosen_search,
+)
 from kofid.commands.options import Correct, Device, Encoding, IndexPath, Json, K, Limit, OutputFile, PerQuestion, Verify
 from kofid.commands.questions import Questions, evaluate_hits, given_questions, report_explained, report_hits
 from kofid.commands.ranking import K1, B, Delta, Ranker, Weights, ranking_changes
@@ -40,10 +50,12 @@ def run(
     index: IndexPath,
     questions: Questions = None,
     k: K = 10,
-    mode: Annotated[
-        Literal["sparse", "dense"],
-        typer.Option(help=say("찾는 방법 (섞는 것은 kofid rerank)", "How to search (hybrids: kofid rerank)")),
-    ] = "sparse",
+    mode: Mode = "auto",
+    fusion: FusionMethod = "max",
+    dense_weight: DenseWeight = None,
+    sparse_weight: SparseWeight = 1.0,
+    rrf_k: RrfK = 60,
+    depth: Depth = 200,
     engine: Annotated[
         Literal["kofid", "rank-bm25", "bm25s"],
         typer.Option(
@@ -101,10 +113,12 @@ def run(
 ) -> None:
     """Find passages."""
     from kofid.metrics import HIT_CUTOFFS
+    from kofid.retrieval.fuse import Fusion
     from kofid.retrieval.index import Index
 
-    _refuse_together(evaluate, keep_gold, per_question, explain, mode if engine == "kofid" else engine)
     opened = Index.open(index, check_hashes=verify)
+    how = "sparse" if explain and mode == "auto" else chosen_mode(opened, mode)
+    _refuse_together(evaluate, keep_gold, per_question, explain, how if engine == "kofid" else engine)
     names = [component.name for component in opened.analyzer.components]
     changes = ranking_changes(ranker, k1, b, delta, weights, names, opened.weights)
     if changes:
@@ -113,12 +127,18 @@ def run(
         _tune(index, opened, given_questions([tune], encoding, limit), json_output)
         return
     given = given_questions(questions, encoding, limit)
-    search = _search(opened, mode, engine, device)
-    depth = max(HIT_CUTOFFS) if evaluate else k
+    if engine != "kofid":
+        from kofid.retrieval.peers import Peer
+
+        peer = opened.ranking.ranker
+        search: Search = Peer(opened, engine, peer.k1, peer.b).search
+    else:
+        search = chosen_search(opened, how, Fusion(fusion, dense_weight, sparse_weight, rrf_k), depth, device)
+    wanted = max(HIT_CUTOFFS) if evaluate else k
     asked: Iterable[Question] = given
     if evaluate or output is not None:  # else results are shown as they come
         asked = console.progress(given, say("찾는 중", "searching"), len(given))
-    results = _results(opened, search, asked, depth, correct=correct and engine == "kofid", keep_gold=keep_gold)
+    results = _results(opened, search, asked, wanted, correct=correct and engine == "kofid", keep_gold=keep_gold)
     if evaluate:
         evaluate_hits(results, json_output, per_question)
     elif explain:
@@ -134,20 +154,6 @@ def _refuse_together(evaluate: bool, keep_gold: bool, per_question: Path | None,
         raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
     if explain and how != "sparse":
         raise UsageError(say(f"--explain은 {how}에 쓸 수 없습니다", f"--explain does not go with {how}"))
-
-
-def _search(index: Index, mode: str, engine: str, device: str) -> Search:
-    if engine != "kofid":
-        from kofid.retrieval.peers import Peer
-
-        ranker = index.ranking.ranker
-        return Peer(index, engine, ranker.k1, ranker.b).search
-    if mode == "dense":
-        from kofid.pipeline import dense_search
-
-        console.calm_libraries()
-        return dense_search(index, "dense", device=device)
-    return index.search
 
 
 def _results(

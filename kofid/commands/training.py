@@ -15,11 +15,15 @@ import typer
 from kofid.commands import console
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.types import Example
+from kofid.types import Example, Passage
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense import DenseEncoder
+    from kofid.retrieval.encoder import Encoder
+    from kofid.training.pairs import Pairs
     from kofid.training.trainer import OnStep
+
+# Passages from which a fresh vocabulary is learned.
+_SAMPLED = 120_000
 
 Data = Annotated[
     list[str],
@@ -77,13 +81,39 @@ def example_texts(examples: Sequence[Example]) -> list[str]:
     return [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
 
 
-def encoder_to_train(model: str, examples: Sequence[Example], seed: int) -> DenseEncoder:
-    """Open the encoder called ``model``, or make a fresh one."""
+def encoder_to_train(model: str, texts: Sequence[str], *, vocab_size: int = 8_000, seed: int = 1) -> Encoder:
+    """Open the encoder called ``model``, or make a fresh one (``fresh:SIZE``, ``static:DIMENSION``) for ``texts``."""
     from kofid.pipeline import open_encoder
-    from kofid.training.retriever import fresh_encoder
+    from kofid.training.retriever import fresh_encoder, fresh_static
 
+    if model.startswith("static:"):
+        dimension = model.removeprefix("static:")
+        if not dimension.isdecimal() or not int(dimension):
+            raise UsageError(
+                say(
+                    f"--model {model}: static:차원, 보기로 static:384",
+                    f"--model {model}: static:DIMENSION, say static:384",
+                )
+            )
+        return fresh_static(texts, int(dimension), vocab_size=vocab_size, seed=seed)
     size = fresh_size(model)
-    return fresh_encoder(size, example_texts(examples), seed=seed) if size else open_encoder(model, "cpu").encoder
+    return fresh_encoder(size, texts, vocab_size=vocab_size, seed=seed) if size else open_encoder(model, "cpu").encoder
+
+
+def raw_pairs(
+    data: list[str], model: str, encoding: str | None, limit: int | None, *, vocab_size: int, seed: int
+) -> tuple[Encoder, Pairs]:
+    """Return the encoder to train, and the passages of corpora as pairs for it."""
+    from kofid.formats import read_corpus
+    from kofid.training.pairs import Pairs, sample_texts
+
+    def passages(what: str) -> Iterator[Passage]:
+        return iter(console.progress(islice(read_corpus(data, encoding=encoding), limit), what, None))
+
+    fresh = model.startswith("static:") or fresh_size(model) is not None
+    texts = sample_texts(passages(say("글 고르기", "sampling texts")), _SAMPLED, seed) if fresh else []
+    encoder = encoder_to_train(model, texts, vocab_size=vocab_size, seed=seed)
+    return encoder, Pairs(passages(say("글 읽기", "reading texts")), encoder.pieces)
 
 
 class Model(Protocol):

@@ -1,116 +1,88 @@
-"""Dense retrieval: one encoder with shared weights for questions and passages, exact search by inner product."""
+"""Passage vectors: encoded in shards that an interruption does not lose, searched by faiss."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from kofid.errors import InputError, ResourceError
+from kofid.errors import InputError, ResourceError, UsageError
 from kofid.language import say
-from kofid.types import Passage
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from kofid.retrieval.encoder import Encoder, Vectors
+    from kofid.retrieval.passages import Passages
 
-Vectors = npt.NDArray[np.float32]
-QUESTION_TOKENS = 64
-PASSAGE_TOKENS = 256
+# Passages whose vectors are one file: what an interruption may cost.
+SHARD = 16_384
+_BATCH = 1_024
+# Above this many vectors, and no other wish, each number takes a byte.
+_FLAT_UP_TO = 200_000
+_SAMPLED, _NEAREST = 200, 20
 
 
-class DenseEncoder:
-    """A Hugging Face encoder with pooling; the same weights encode questions and passages.
+# --- shards -----------------------------------------------------------------------------------------------------
 
-    ``pooling`` is ``mean`` over unmasked tokens or ``cls``, the first token (Karpukhin et al. 2020, section 3.1).
+
+def n_shards(n_passages: int) -> int:
+    """Return how many files the vectors of so many passages take."""
+    return -(-n_passages // SHARD)
+
+
+def encode_shard(
+    encoder: Encoder, passages: Passages, number: int, folder: Path, on_batch: Callable[[int], None]
+) -> None:
+    """Write the vectors of one shard's passages, unless they are there: a file is there whole or not at all.
+
+    ``on_batch`` is told how many passages were encoded. Raises InputError for NaN and infinity.
     """
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pooling: str = "mean") -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.pooling = pooling
-        self.dimension = int(model.config.hidden_size)
-
-    @classmethod
-    def load(cls, directory: str, device: torch.device | None = None) -> DenseEncoder:
-        """Open a saved encoder, or any Hugging Face encoder (mean pooling). Runs no code of the model's own."""
-        from transformers import AutoModel, AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-            model = AutoModel.from_pretrained(directory, trust_remote_code=False, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                say(
-                    f"인코더 '{directory}'을(를) 열 수 없습니다: {error}",
-                    f"encoder '{directory}' cannot be opened: {error}",
-                )
-            ) from error
-        if model.config.is_encoder_decoder:
-            model = model.get_encoder()
-        settings = Path(directory) / "pooling.json"
-        pooling = json.loads(settings.read_text())["pooling"] if settings.is_file() else "mean"
-        return cls(model.to(device).eval() if device else model.eval(), tokenizer, pooling)
-
-    def save(self, directory: Path) -> None:
-        """Write model (safetensors), tokenizer and pooling."""
-        self.model.save_pretrained(directory)
-        self.tokenizer.save_pretrained(directory)
-        (directory / "pooling.json").write_text(json.dumps({"pooling": self.pooling}) + "\n")
-
-    def tokenize(self, texts: Sequence[str], max_tokens: int) -> dict[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask`` of shape (len(texts), longest), cut at ``max_tokens``."""
-        limit = min(max_tokens, getattr(self.model.config, "max_position_embeddings", max_tokens) - 2)
-        batch = self.tokenizer(list(texts), truncation=True, max_length=limit, padding=True, return_tensors="pt")
-        return {name: batch[name] for name in ("input_ids", "attention_mask")}
-
-    def embed(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return vectors of shape (batch, dimension), with gradients."""
-        states: torch.Tensor = self.model(**batch).last_hidden_state  # (batch, length, dimension)
-        if self.pooling == "cls":
-            return states[:, 0]
-        mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-
-    def encode(self, texts: Sequence[str], max_tokens: int = PASSAGE_TOKENS, batch_size: int = 64) -> Vectors:
-        """Return float32 vectors of shape (len(texts), dimension), in the order of ``texts``."""
-        import torch
-
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        longest_first = sorted(range(len(texts)), key=lambda i: -len(texts[i]))  # batches of like length pad little
-        with torch.inference_mode():
-            for start in range(0, len(texts), batch_size):
-                chosen = longest_first[start : start + batch_size]
-                batch = self.tokenize([texts[i] for i in chosen], max_tokens)
-                batch = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
-                vectors[chosen] = self.embed(batch).float().cpu().numpy()
-        return vectors
-
-    def encode_questions(self, questions: Sequence[str]) -> Vectors:
-        """Return vectors of questions, shape (len(questions), dimension)."""
-        return self.encode(questions, QUESTION_TOKENS)
-
-    def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
-        """Return vectors of passages (title, then text), shape (len(passages), dimension)."""
-        return self.encode([f"{p.title} {p.text}" for p in passages])
+    path = shard_file(folder, number)
+    start, end = number * SHARD, min((number + 1) * SHARD, len(passages))
+    if path.is_file():
+        on_batch(end - start)
+        return
+    vectors = np.empty((end - start, encoder.dimension), dtype=np.float32)
+    for first in range(start, end, _BATCH):
+        batch = [passages[i] for i in range(first, min(first + _BATCH, end))]
+        vectors[first - start : first - start + len(batch)] = encoder.encode_passages(batch)
+        on_batch(len(batch))
+    refuse_infinite(vectors)
+    folder.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
+    with new.open("wb") as file:
+        np.save(file, vectors, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
-def weights_fingerprint(encoder: DenseEncoder) -> str:
-    """Return a SHA-256 over the encoder's weights and pooling: another encoder has another fingerprint."""
-    import hashlib
+def read_shards(folder: Path, n: int) -> Iterator[Vectors]:
+    """Yield the vectors of all shards in order."""
+    for number in range(n):
+        yield np.load(shard_file(folder, number), mmap_mode="r", allow_pickle=False)
 
-    import torch
 
-    digest = hashlib.sha256(encoder.pooling.encode())
-    for name, tensor in sorted(encoder.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def shard_file(folder: Path, number: int) -> Path:
+    """Return the file of a shard."""
+    return folder / f"{number:05}.npy"
+
+
+def refuse_infinite(vectors: Vectors) -> None:
+    """Raise InputError where a number is NaN or infinite."""
+    if not np.isfinite(vectors).all():
+        raise InputError(
+            say(
+                "인코더가 NaN이나 무한대를 냈습니다. 모델을 확인하세요.",
+                "the encoder gave NaN or infinity; check the model",
+            )
+        )
+
+
+# --- faiss ------------------------------------------------------------------------------------------------------
 
 
 def import_faiss() -> Any:
@@ -145,26 +117,75 @@ def _is_installed(name: str) -> bool:
     return True
 
 
+def choose_factory(wish: str, n_vectors: int) -> str:
+    """Return the faiss factory string for a wish; ``auto`` is exact for few vectors, and a byte a number for many."""
+    if wish != "auto":
+        return wish
+    return "Flat" if n_vectors <= _FLAT_UP_TO else "SQ8"
+
+
+def estimate_bytes(factory: str, n_vectors: int, dimension: int) -> int:
+    """Return about how much memory an index takes, by the last part of its factory string; 0 where that is unknown."""
+    last = factory.rpartition(",")[2]
+    per_number = {"Flat": 4.0, "SQ8": 1.0, "SQ6": 0.75, "SQ4": 0.5, "SQfp16": 2.0, "SQbf16": 2.0}
+    if last.startswith("HNSW"):
+        links = int(last.removeprefix("HNSW").partition("_")[0] or 32)
+        return n_vectors * (4 * dimension + 8 * links)
+    if last.startswith("PQ"):
+        return n_vectors * int(last.removeprefix("PQ").partition("x")[0])
+    return int(n_vectors * dimension * per_number.get(last, 0.0))
+
+
 class DenseIndex:
-    """Passage vectors in a flat faiss index: exact inner products."""
+    """Passage vectors in a faiss index of inner products."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
 
     @classmethod
-    def build(cls, batches: Iterator[Vectors], dimension: int) -> DenseIndex:
-        """Return the index of vectors given in batches of shape (n, dimension); refuse NaN and infinity."""
-        index = import_faiss().IndexFlatIP(dimension)
-        for vectors in batches:
-            if not np.isfinite(vectors).all():
-                raise InputError(
-                    say(
-                        "인코더가 NaN이나 무한대를 냈습니다. 모델을 확인하세요.",
-                        "the encoder gave NaN or infinity; check the model",
-                    )
+    def build(cls, batches: Iterable[Vectors], dimension: int, factory: str = "Flat") -> DenseIndex:
+        """Return the index of vectors given in batches of shape (n, dimension), of a faiss factory string.
+
+        What must be trained first is trained on the first batches, up to 16,384 x 4 vectors. Refuses NaN and infinity.
+        """
+        faiss = import_faiss()
+        try:
+            index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        except RuntimeError as error:
+            raise UsageError(
+                say(
+                    f"--faiss {factory}: faiss가 모르는 꼴입니다. 보기: Flat, SQ8, HNSW32, IVF1024,Flat, PQ64",
+                    f"--faiss {factory}: faiss does not know it; for example Flat, SQ8, HNSW32, IVF1024,Flat, PQ64",
                 )
-            index.add(vectors)
+            ) from error
+        waiting: list[Vectors] = []
+        for vectors in batches:
+            refuse_infinite(vectors)
+            if index.is_trained:
+                index.add(np.ascontiguousarray(vectors))
+                continue
+            waiting.append(vectors)
+            if sum(map(len, waiting)) >= 4 * SHARD:
+                cls._train(index, waiting, factory)
+        if waiting:
+            cls._train(index, waiting, factory)
         return cls(index)
+
+    @staticmethod
+    def _train(index: Any, waiting: list[Vectors], factory: str) -> None:
+        """Train an index on vectors and add them; ``waiting`` is emptied."""
+        sample = np.concatenate(waiting)
+        try:
+            index.train(sample)
+        except RuntimeError as error:  # too few vectors for so many cells
+            raise UsageError(
+                say(
+                    f"--faiss {factory}: 벡터 {len(sample):,}개로는 만들 수 없습니다 ({str(error).splitlines()[-1]})",
+                    f"--faiss {factory}: {len(sample):,} vectors are too few ({str(error).splitlines()[-1]})",
+                )
+            ) from error
+        index.add(sample)
+        waiting.clear()
 
     def save(self, path: Path) -> None:
         """Write the faiss file; raises OSError when the disk refuses."""
@@ -177,28 +198,45 @@ class DenseIndex:
     def load(cls, path: Path) -> DenseIndex:
         """Open a faiss file, mapped from disk."""
         faiss = import_faiss()
-        return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP))
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        inner = faiss.try_extract_index_ivf(index)
+        if inner is not None:
+            inner.make_direct_map()  # to find a passage's vector
+            inner.nprobe = max(inner.nprobe, inner.nlist // 16)
+        return cls(index)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
     def search(self, vectors: Vectors, k: int) -> list[list[tuple[int, float]]]:
         """Return, for each question vector, (position, inner product) of the best ``k``, best first."""
-        scores, positions = self._index.search(vectors, min(k, len(self)))
+        scores, positions = self._index.search(vectors, min(k, len(self)), params=self._deep(k))
         return [
             [(int(p), float(s)) for p, s in zip(row, values, strict=True) if p >= 0]
             for row, values in zip(positions, scores, strict=True)
         ]
 
-    def score_all(self, vector: Vectors) -> Vectors:
-        """Return inner products of one question vector (dimension,) with all passages, shape (n_passages,)."""
-        scores = np.empty(len(self), dtype=np.float32)
-        values, positions = self._index.search(vector[None, :], len(self))
-        scores[positions[0]] = values[0]
-        return scores
+    def _deep(self, k: int) -> Any:
+        """Return how a graph is to be searched for ``k``: twice as wide, 128 at least."""
+        faiss = import_faiss()
+        if isinstance(faiss.downcast_index(self._index), faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(efSearch=max(128, 2 * k))
+        return None
 
     def score_some(self, vector: Vectors, positions: Sequence[int]) -> Vectors:
         """Return inner products with the passages at ``positions``, shape (len(positions),)."""
-        chosen = np.stack([self._index.reconstruct(int(p)) for p in positions])
+        if not len(positions):
+            return np.empty(0, dtype=np.float32)
+        chosen = self._index.reconstruct_batch(np.asarray(positions, dtype=np.int64))
         scores: Vectors = chosen @ vector
         return scores
+
+
+def recall_against_flat(index: DenseIndex, shards: Iterable[Vectors], dimension: int) -> float:
+    """Return the share of the 20 nearest vectors, by exact search, that ``index`` finds for 200 of the vectors themselves."""
+    exact = DenseIndex.build(shards, dimension)
+    chosen = np.random.default_rng(1).choice(len(exact), min(_SAMPLED, len(exact)), replace=False)
+    vectors = exact._index.reconstruct_batch(np.sort(chosen))
+    found = (index.search(vectors, _NEAREST), exact.search(vectors, _NEAREST))
+    shares = [len({p for p, _ in a} & {p for p, _ in b}) / len(b) for a, b in zip(*found, strict=True)]
+    return float(np.mean(shares))

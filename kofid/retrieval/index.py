@@ -16,7 +16,7 @@ from kofid.language import say
 from kofid.retrieval import fuse
 from kofid.retrieval.analyze import Analysis
 from kofid.retrieval.forms import stated_forms
-from kofid.retrieval.indexing import open_segments, read_deleted, stored_analyzer
+from kofid.retrieval.indexing import VECTORS, open_segments, read_deleted, stored_analyzer
 from kofid.retrieval.passages import Passages
 from kofid.retrieval.question import QueryTerm, weigh
 from kofid.retrieval.ranking import Ranking
@@ -25,9 +25,11 @@ from kofid.retrieval.sparse import Scores, SparseIndex
 from kofid.types import Hit
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense import DenseEncoder, DenseIndex
+    from kofid.retrieval.dense import DenseIndex
+    from kofid.retrieval.encoder import Encoder
 
 _LONGEST_QUESTION = 10_000  # characters
+_DEPTH = 200  # passages of each kind that are weighed against one another
 
 
 class Index:
@@ -154,7 +156,7 @@ class Index:
         from kofid.retrieval.dense import DenseIndex
 
         settings = self.dense_settings
-        index = DenseIndex.load(self.artifact.directory / "dense.faiss")
+        index = DenseIndex.load(self.artifact.directory / VECTORS)
         if len(index) != settings["n_vectors"] or len(index) != len(self):
             raise IncompatibleArtifactError(
                 say(
@@ -179,17 +181,17 @@ class Index:
         found: dict[str, Any] = settings
         return found
 
-    def search_dense(self, question: str, k: int, encoder: DenseEncoder) -> list[Hit]:
+    def search_dense(self, question: str, k: int, encoder: Encoder) -> list[Hit]:
         """Return the best ``k`` passages by inner product."""
         if not question.strip():
             return []
         return self._hits(self.dense.search(encoder.encode_questions([question]), k)[0], "dense")
 
-    def search_sequential(self, question: str, k: int, encoder: DenseEncoder, depth: int = 100) -> list[Hit]:
+    def search_sequential(self, question: str, k: int, encoder: Encoder, depth: int = 100) -> list[Hit]:
         """Return the best ``k`` of the sparse top ``depth``, reordered by inner product."""
         return self.reorder(question, [p for p, _ in self.sparse.search(self.query(question), depth)], encoder)[:k]
 
-    def reorder(self, question: str, positions: Sequence[int], encoder: DenseEncoder) -> list[Hit]:
+    def reorder(self, question: str, positions: Sequence[int], encoder: Encoder) -> list[Hit]:
         """Return the passages at ``positions`` by inner product, best first."""
         if not positions:
             return []
@@ -198,27 +200,34 @@ class Index:
         return self._hits([(positions[i], float(scores[i])) for i in order], "sequential")
 
     def search_cross(
-        self,
-        question: str,
-        k: int,
-        encoder: DenseEncoder,
-        *,
-        dense_weight: float = fuse.DENSE_WEIGHT,
-        sparse_weight: float = fuse.SPARSE_WEIGHT,
-        normalize: bool = False,
+        self, question: str, k: int, encoder: Encoder, fusion: fuse.Fusion | None = None, depth: int = _DEPTH
     ) -> list[Hit]:
-        """Return the best ``k`` of all passages by the weighted sum of inner product and sparse score."""
+        """Return the best ``k`` by dense and sparse scores together.
+
+        Candidates are the best ``depth`` of each kind, and every one has both its scores: what only one search found is
+        not treated as the other's last. Articles are spread as in ``search``, but for ``raw``.
+        """
         if not question.strip():
             return []
-        scores = fuse.cross(
-            self.dense.score_all(encoder.encode_questions([question])[0]),
-            self.score_sparse(question),
-            dense_weight=dense_weight,
-            sparse_weight=sparse_weight,
-            normalize=normalize,
-        )
-        order = np.argsort(-scores, kind="stable")[:k]
-        return self._hits([(int(i), float(scores[i])) for i in order], "cross")
+        vector = encoder.encode_questions([question])
+        depth = max(k, depth)
+        query = self.query(question)
+        sparse = dict(self.sparse.pool(query, depth))
+        if not sparse:
+            return []  # nothing in it is known: the nearest vectors would answer any nonsense
+        dense = dict(self.dense.search(vector, depth)[0])
+        positions = sorted(sparse.keys() | dense.keys())
+        if missing := [p for p in positions if p not in sparse]:
+            scores = self.sparse.score_all(query)
+            sparse |= {p: float(scores[p]) for p in missing}
+        missing = [p for p in positions if p not in dense]
+        dense |= zip(missing, self.dense.score_some(vector[0], missing).tolist(), strict=True)
+        both = (np.array([kind[p] for p in positions], dtype=np.float32) for kind in (dense, sparse))
+        fused = (fusion or fuse.Fusion())(*both)
+        order = np.argsort(-fused, kind="stable")
+        ranked = [(positions[i], float(fused[i])) for i in order]
+        raw = fusion is not None and fusion.method == "raw"  # on no scale that the penalty knows
+        return self._hits((ranked if raw else self.sparse.spread(ranked))[:k], "cross")
 
     def _hits(self, scored: Iterable[tuple[int, float]], source: str) -> list[Hit]:
         return [Hit(self.passages[position], score, source) for position, score in scored]

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,11 @@ from kofid.retrieval.segment import Segment
 from kofid.types import Passage
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense import DenseEncoder
+    from kofid.retrieval.encoder import Encoder
 
 Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 DELETED = "deleted.seg"
+VECTORS = "dense.faiss"
 USER_DICTIONARY = "user_dictionary.tsv"
 # A last segment this small is written anew with what is added, so that many small additions do not add up.
 _SMALL = 4_096
@@ -48,11 +49,12 @@ def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Itera
 
 @dataclass(frozen=True)
 class Encoding:
-    """The encoder that makes an index's vectors, its name and its fingerprint."""
+    """The encoder that makes an index's vectors, its name and fingerprint, and the faiss factory string for them."""
 
-    encoder: DenseEncoder
+    encoder: Encoder
     name: str
     fingerprint: str
+    faiss: str = "auto"
 
 
 def build_index(
@@ -110,24 +112,83 @@ def _complete(directory: Path, settings: dict[str, Any], encoding: Encoding | No
     settings["n_passages"] = len(passages)
     settings["n_segments"] = len(segments)
     if encoding is not None:
-        from kofid.retrieval.dense import DenseIndex
-
-        encoder = encoding.encoder
-        DenseIndex.build(_encoded(encoder, passages, progress), encoder.dimension).save(directory / "dense.faiss")
-        settings["dense"] = {
-            "encoder": encoding.name,
-            "fingerprint": encoding.fingerprint,
-            "dimension": encoder.dimension,
-            "metric": "inner product",
-            "n_vectors": len(passages),
-        }
+        folder = directory / f".vectors-{encoding.fingerprint[:16]}"
+        _encode(folder, passages, encoding, (0, 1), progress)
+        settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
 
 
-def _encoded(encoder: DenseEncoder, passages: Passages, progress: Progress) -> Iterator[Any]:
-    size = 256
-    starts = range(0, len(passages), size)
-    for start in progress(starts, say("패시지 벡터", "passage vectors"), len(starts)):
-        yield encoder.encode_passages([passages[i] for i in range(start, min(start + size, len(passages)))])
+def add_vectors(
+    path: Path, encoding: Encoding, *, share: tuple[int, int] = (0, 1), progress: Progress = silent
+) -> dict[str, Any]:
+    """Give the index at ``path`` vectors, in place of those that it may have, and return its settings.
+
+    Vectors are encoded in shards, which stay when the work is interrupted. ``share`` (i, n) encodes every n-th shard from
+    the i-th (from 0) only; the process that finds all shards there finishes the index. Raises as ``open_artifact`` does.
+    """
+    import shutil
+
+    from kofid.retrieval.dense import n_shards, shard_file
+
+    old = open_artifact(path, "index")
+    settings = dict(old.settings)
+    segments = open_segments(old.directory, len(settings["analyzer"]["components"]))
+    passages = Passages(segments, read_deleted(old.directory))
+    folder = path.with_name(f".{path.name}.vectors-{encoding.fingerprint[:16]}-{old.directory.name}")
+    _encode(folder, passages, encoding, share, progress)
+    if not all(shard_file(folder, number).is_file() for number in range(n_shards(len(passages)))):
+        return settings | {"dense": None}
+    with write_artifact(path, "index", settings) as directory:
+        if open_artifact(path, "index").directory != old.directory:
+            raise IncompatibleArtifactError(
+                say(f"{path}: 벡터를 만드는 동안 색인이 바뀌었습니다", f"{path}: the index changed meanwhile")
+            )
+        for file in old.directory.iterdir():
+            if file.is_file() and file.name not in ("manifest.json", VECTORS):
+                link_file(file, directory / file.name)
+        settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
+    shutil.rmtree(folder, ignore_errors=True)
+    return settings
+
+
+def _encode(folder: Path, passages: Passages, encoding: Encoding, share: tuple[int, int], progress: Progress) -> None:
+    """Encode this process's share of the shards of all passages."""
+    from kofid.retrieval.dense import SHARD, encode_shard, n_shards
+
+    numbers = range(n_shards(len(passages)))[share[0] :: share[1]]
+    sizes = [min(SHARD, len(passages) - number * SHARD) for number in numbers]
+    counted = iter(progress(range(sum(sizes)), say("패시지 벡터", "passage vectors"), sum(sizes)))
+
+    def count(n: int) -> None:
+        for _ in islice(counted, n):
+            pass
+
+    for number in numbers:
+        encode_shard(encoding.encoder, passages, number, folder, count)
+    next(counted, None)  # the bar ends
+
+
+def _finish_vectors(directory: Path, folder: Path, n: int, encoding: Encoding) -> dict[str, Any]:
+    """Write the faiss file of all shards, remove those, and return what the index keeps of its vectors."""
+    import shutil
+
+    from kofid.retrieval.dense import DenseIndex, choose_factory, n_shards, read_shards, recall_against_flat
+
+    factory, dimension, count = choose_factory(encoding.faiss, n), encoding.encoder.dimension, n_shards(n)
+    DenseIndex.build(read_shards(folder, count), dimension, factory).save(directory / VECTORS)
+    settings: dict[str, Any] = {
+        "encoder": encoding.name,
+        "fingerprint": encoding.fingerprint,
+        "dimension": dimension,
+        "metric": "inner product",
+        "faiss": factory,
+        "n_vectors": n,
+    }
+    if factory != "Flat":
+        opened = DenseIndex.load(directory / VECTORS)
+        settings["recall@20"] = round(recall_against_flat(opened, read_shards(folder, count), dimension), 4)
+    if folder.parent == directory:
+        shutil.rmtree(folder)
+    return settings
 
 
 class _Journal:

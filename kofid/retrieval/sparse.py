@@ -206,7 +206,12 @@ class SparseIndex:
         asked = [self._look_up(c, terms) for c in range(len(self.weights))]
         chosen_among = self.ranking.article_penalty or self.ranking.sentence_weight
         pool = self._best(asked, max(_POOL * k, _POOL_AT_LEAST) if chosen_among else k)
-        return self._spread(self._with_sentences(pool, asked))[:k]
+        return self.spread(self._with_sentences(pool, asked))[:k]
+
+    def pool(self, terms: Sequence[QueryTerm], n: int) -> list[tuple[int, float]]:
+        """Return (position, score) of ``n`` passages that score well, sentences counted, articles not yet spread."""
+        asked = [self._look_up(c, terms) for c in range(len(self.weights))]
+        return self._with_sentences(self._best(asked, n), asked)
 
     def _best(self, asked: Sequence[_Asked], n: int) -> list[tuple[int, float]]:
         best: list[tuple[int, float]] = []
@@ -244,7 +249,7 @@ class SparseIndex:
         number = int(np.searchsorted(self.starts, position, "right")) - 1
         return number, position - self.starts[number]
 
-    def _spread(self, pool: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    def spread(self, pool: list[tuple[int, float]]) -> list[tuple[int, float]]:
         """Return the pool in order of scores with the penalty for further passages of an article."""
         if not pool or not self.ranking.article_penalty:
             return pool

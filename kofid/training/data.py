@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kofid.errors import InputError
 from kofid.formats.split import article_id
 from kofid.language import say
+from kofid.retrieval.encoder import dense_text
 from kofid.text import has_answer
 from kofid.types import Example, Hit, Passage, Question
 
@@ -84,17 +85,22 @@ def reader_dataset(examples: Sequence[Example], n_context: int) -> Dataset:
 
 
 def retriever_dataset(examples: Sequence[Example]) -> Dataset:
-    """Return rows of ``question``, ``positive`` and ``negative`` texts: a gold hit and the best hit that is none."""
+    """Return rows of ``question``, ``positives`` and ``negatives``: texts of gold hits, and of others that say no answer.
+
+    Where all others say an answer, they are negatives too: a word may stand in many passages that do not answer.
+    """
     from datasets import Dataset
 
     rows = []
     for example in examples:
-        flags = [is_positive(example.question, hit.passage) for hit in example.hits]
+        question = example.question
+        flags = [is_positive(question, hit.passage) for hit in example.hits]
         positives = [h.passage for h, good in zip(example.hits, flags, strict=True) if good]
-        negatives = [h.passage for h, good in zip(example.hits, flags, strict=True) if not good]
+        others = [h.passage for h, good in zip(example.hits, flags, strict=True) if not good]
+        negatives = [p for p in others if not has_answer(p.text, question.answers)] or others
         if positives and negatives:
-            row = {"question": example.question.text, "positive": dense_text(positives[0])}
-            rows.append(row | {"negative": dense_text(negatives[0])})
+            texts = {"positives": list(map(dense_text, positives)), "negatives": list(map(dense_text, negatives))}
+            rows.append({"question": question.text, **texts})
     if not rows:
         raise InputError(
             say(
@@ -126,8 +132,3 @@ def distillation_dataset(examples: Sequence[Example]) -> Dataset:
             )
         )
     return Dataset.from_list(rows)
-
-
-def dense_text(passage: Passage) -> str:
-    """Return the text that the retriever's encoder sees."""
-    return f"{passage.title} {passage.text}"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kofid.reader.fid import FiDReader
-from kofid.retrieval.dense import PASSAGE_TOKENS, QUESTION_TOKENS, DenseEncoder
+from kofid.retrieval.encoder import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder
 from kofid.training.data import distillation_dataset
+from kofid.training.retriever import part
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.types import Example
 
@@ -47,7 +48,7 @@ def kl_loss(
 
 
 def distill(
-    encoder: DenseEncoder,
+    encoder: Encoder,
     examples: Sequence[Example],
     options: TrainOptions,
     checkpoints: Path,
@@ -76,9 +77,7 @@ def distill(
         )
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        names = ("input_ids", "attention_mask")
-        question = encoder.embed({name: inputs["question_" + name] for name in names})
-        passages = encoder.embed({name: inputs["passage_" + name] for name in names})
+        question, passages = (encoder.embed(part(name, inputs)) for name in ("question", "passage"))
         return kl_loss(question, passages.view(len(question), -1, encoder.dimension), inputs["scores"], temperature)
 
     figures = train(encoder.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)

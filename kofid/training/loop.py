@@ -134,12 +134,12 @@ class Evaluations(TrainerCallback):
 
 def evaluations(state: Any) -> list[dict[str, float]]:
     """Return what the evaluations of a run came to, in order."""
-    return [entry for entry in state.log_history if "eval_em" in entry]
+    return [entry for entry in state.log_history if any(name.startswith("eval_") for name in entry)]
 
 
 def best_evaluation(state: Any) -> dict[str, float]:
-    """Return the evaluation with the highest exact match, of equals the one with the higher F1, then the first."""
-    return max(evaluations(state), key=lambda entry: (entry["eval_em"], entry.get("eval_f1", 0.0)))
+    """Return the best evaluation, by the measures in the order they were given; of equals the first."""
+    return max(evaluations(state), key=lambda entry: [v for name, v in entry.items() if name.startswith("eval_")])
 
 
 class Waiting(TrainerCallback):

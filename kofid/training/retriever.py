@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.dense import PASSAGE_TOKENS, QUESTION_TOKENS, DenseEncoder
-from kofid.training.data import retriever_dataset
+from kofid.retrieval.encoder import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder, Rows, StaticEncoder, TransformerEncoder
+from kofid.training.data import is_positive, retriever_dataset
+from kofid.training.pairs import Pairs
 from kofid.training.tokenizer import train_tokenizer
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.types import Example
@@ -42,7 +47,7 @@ def fresh_bert_config(size: str, vocab_size: int) -> BertConfig:
     return BertConfig(vocab_size=vocab_size, pad_token_id=0, **dropout, **FRESH_ENCODERS[size])
 
 
-def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, seed: int = 1) -> DenseEncoder:
+def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, seed: int = 1) -> TransformerEncoder:
     """Return an untrained BERT encoder of a named size with a tokenizer learned from ``texts``."""
     from transformers import BertModel
 
@@ -51,51 +56,202 @@ def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, s
     refuse_unknown_size(size)
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
-    return DenseEncoder(BertModel(fresh_bert_config(size, len(tokenizer))), tokenizer)
+    return TransformerEncoder(BertModel(fresh_bert_config(size, len(tokenizer))), tokenizer)
 
 
-def in_batch_loss(questions: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of each question's own positive among all passages of the batch.
+@dataclass(frozen=True)
+class Contrast:
+    """How questions are told from the passages of others.
 
-    Each argument has shape (batch, dimension); scores are inner products (Karpukhin et al. 2020, section 3.2).
+    Inner products are divided by ``temperature``; ``n_negatives`` are drawn for each question from the hits that are not
+    gold; ``symmetric`` also tells each passage from the questions of others. ``at_a_time`` texts are embedded together
+    (0: all), and again on the way back: a batch of any size fits into memory (Gao et al. 2021, "Scaling Deep Contrastive
+    Learning Batch Size under Memory Limited Setup", section 3).
+    """
+
+    temperature: float = 1.0
+    n_negatives: int = 1
+    symmetric: bool = False
+    at_a_time: int = 0
+
+
+def in_batch_loss(
+    questions: torch.Tensor, passages: torch.Tensor, keys: torch.Tensor, temperature: float = 1.0
+) -> torch.Tensor:
+    """Return the cross-entropy of each question's own passage among all of the batch (Karpukhin et al. 2020, section 3.2).
+
+    ``questions`` (batch, dimension); ``passages`` (batch or more, dimension), of which the i-th is gold for the i-th
+    question; ``keys`` (n_passages,) are equal where passages are the same: another's gold that is one's own is left out.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    scores = questions @ torch.cat([positives, negatives]).T  # (batch, 2 x batch)
-    return cross_entropy(scores, torch.arange(len(questions), device=scores.device))
+    n = len(questions)
+    own = torch.arange(n, device=questions.device)
+    scores = (questions @ passages.T).float() / temperature
+    same = keys[:n, None] == keys[None]
+    same[own, own] = False
+    return cross_entropy(scores.masked_fill(same, -torch.inf), own)
 
 
 def train_retriever(
-    encoder: DenseEncoder,
+    encoder: Encoder,
     examples: Sequence[Example],
     options: TrainOptions,
     checkpoints: Path,
     *,
+    contrast: Contrast | None = None,
+    dev: Sequence[Example] = (),
     resume: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Train ``encoder`` in place with in-batch negatives and one hard negative a question."""
-    dataset = retriever_dataset(examples)
+    """Train ``encoder`` in place with the passages of other questions, and hard ones of its own, as negatives.
+
+    With ``dev`` it ends with the weights that put the most gold passages first among all those of the dev examples.
+    """
+    how = contrast or Contrast()
+    epoch = 0
+
+    def set_epoch(number: int) -> None:
+        nonlocal epoch
+        epoch = number
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = encoder.tokenize([row["question"] for row in rows], QUESTION_TOKENS)
-        passages = encoder.tokenize([row[k] for k in ("positive", "negative") for row in rows], PASSAGE_TOKENS)
-        return _prefixed("question", batch) | _prefixed("passage", passages)
+        golds, negatives = [], []
+        for row in rows:
+            chance = Random(f"{options.seed} {epoch} {row['question']}")
+            golds.append(chance.choice(row["positives"]))
+            negatives += chance.sample(row["negatives"], min(how.n_negatives, len(row["negatives"])))
+        return _batch(
+            encoder,
+            encoder.pieces([row["question"] for row in rows]),
+            encoder.pieces(golds + negatives),
+            golds + negatives,
+        )
 
-    def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        questions = encoder.embed(_part("question", inputs))
-        positives, negatives = encoder.embed(_part("passage", inputs)).chunk(2)
-        return in_batch_loss(questions, positives, negatives)
-
-    figures = train(encoder.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
+    dataset = retriever_dataset(examples)
+    figures = train(
+        encoder.model,
+        dataset,
+        collate,
+        _contrastive_loss(encoder, how),
+        options,
+        checkpoints,
+        dev=(lambda: dev_figures(encoder, dev)) if dev else None,
+        on_epoch=set_epoch,
+        resume=resume,
+        on_step=on_step,
+    )
     encoder.model.eval()
     return figures
 
 
-def _prefixed(prefix: str, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"{prefix}_{name}": tensor for name, tensor in batch.items()}
+def pretrain_retriever(
+    encoder: Encoder,
+    pairs: Pairs,
+    options: TrainOptions,
+    checkpoints: Path,
+    *,
+    contrast: Contrast | None = None,
+    resume: bool = False,
+    on_step: OnStep | None = None,
+) -> dict[str, float]:
+    """Train ``encoder`` in place on pairs of raw text; the i-th pair of an epoch is the same whoever draws it."""
+    from datasets import Dataset
+
+    epoch = 0
+
+    def set_epoch(number: int) -> None:
+        nonlocal epoch
+        epoch = number
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        drawn = [pairs.draw(row["number"], np.random.default_rng([options.seed, epoch, row["number"]])) for row in rows]
+        return _batch(encoder, [q for q, _ in drawn], [p for _, p in drawn], [str(row["number"]) for row in rows])
+
+    figures = train(
+        encoder.model,
+        Dataset.from_dict({"number": np.arange(len(pairs))}),
+        collate,
+        _contrastive_loss(encoder, contrast or Contrast()),
+        options,
+        checkpoints,
+        on_epoch=set_epoch,
+        resume=resume,
+        on_step=on_step,
+    )
+    encoder.model.eval()
+    return figures
 
 
-def _part(prefix: str, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
+def fresh_static(texts: Sequence[str], dimension: int, *, vocab_size: int = 8_000, seed: int = 1) -> StaticEncoder:
+    """Return untrained static vectors for a tokenizer learned from ``texts``.
+
+    A token's length is at first its rarity in them, log(n_tokens / count).
+    """
+    from kofid.training.wordpiece import train_wordpiece
+
+    tokenizer = train_wordpiece(texts, vocab_size).backend_tokenizer
+    n = tokenizer.get_vocab_size()
+    counts = np.zeros(n, dtype=np.int64)
+    for row in StaticEncoder.fresh(tokenizer, 1, np.ones(n, np.float32)).pieces(texts):
+        counts += np.bincount(row, minlength=n)
+    return StaticEncoder.fresh(tokenizer, dimension, np.log((counts.sum() + 1) / (counts + 1)).astype(np.float32), seed)
+
+
+def dev_figures(encoder: Encoder, examples: Sequence[Example]) -> dict[str, float]:
+    """Return hit@1, MRR and hit@5 of gold passages among all passages of the examples."""
+    training = encoder.model.training
+    encoder.model.eval()
+    passages = list({hit.passage: None for example in examples for hit in example.hits})
+    scores = encoder.encode_questions([e.question.text for e in examples]) @ encoder.encode_passages(passages).T
+    encoder.model.train(training)
+    ranks = []
+    for example, row in zip(examples, scores, strict=True):
+        gold = [i for i, passage in enumerate(passages) if is_positive(example.question, passage)]
+        ranks.append(1 + int((row > row[gold].max()).sum()) if gold else len(passages) + 1)
+    found = np.array(ranks)
+    return {"hit1": float((found == 1).mean()), "mrr": float((1 / found).mean()), "hit5": float((found <= 5).mean())}
+
+
+def _batch(encoder: Encoder, questions: Rows, passages: Rows, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return the tokens of questions and passages, and the passages' keys: equal where their names are."""
+    import torch
+
+    numbers: dict[str, int] = {}
+    keys = torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
+    parts = {"question": encoder.batch(questions, QUESTION_TOKENS), "passage": encoder.batch(passages, PASSAGE_TOKENS)}
+    return {f"{part}_{name}": tensor for part, batch in parts.items() for name, tensor in batch.items()} | {
+        "keys": keys
+    }
+
+
+def _contrastive_loss(encoder: Encoder, how: Contrast) -> Callable[[nn.Module, dict[str, Any]], torch.Tensor]:
+    def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        questions, passages = (
+            _embedded(encoder, part(name, inputs), how.at_a_time) for name in ("question", "passage")
+        )
+        value = in_batch_loss(questions, passages, inputs["keys"], how.temperature)
+        if how.symmetric:
+            n = len(questions)
+            value = (value + in_batch_loss(passages[:n], questions, inputs["keys"][:n], how.temperature)) / 2
+        return value
+
+    return loss
+
+
+def _embedded(encoder: Encoder, batch: dict[str, torch.Tensor], at_a_time: int) -> torch.Tensor:
+    """Return vectors of a batch; of parts of it one after another, each embedded anew on the way back."""
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    if not at_a_time or "offsets" in batch:
+        return encoder.embed(batch)
+    parts = zip(*(torch.split(tensor, at_a_time) for tensor in batch.values()), strict=True)
+    embedded = [checkpoint(encoder.embed, dict(zip(batch, part, strict=True)), use_reentrant=False) for part in parts]
+    return torch.cat(embedded)
+
+
+def part(prefix: str, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what of a batch's tensors belongs to questions or to passages."""
     return {n.removeprefix(prefix + "_"): t for n, t in inputs.items() if n.startswith(prefix + "_")}

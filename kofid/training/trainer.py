@@ -77,8 +77,8 @@ def train(
 ) -> dict[str, float]:
     """Train ``model`` in place and return the number of steps, the mean loss and the best of ``dev``.
 
-    AdamW, or Adafactor with steps scaled by each weight's size; gradients clipped at 1. ``dev`` returns measures, ``em``
-    and ``f1`` among them, of the model as it is: the model ends with the weights that had the highest, else with the
+    AdamW, or Adafactor with steps scaled by each weight's size; gradients clipped at 1. ``dev`` returns measures,
+    the most important first, of the model as it is: the model ends with the weights that had the highest, else with the
     last, averaged where ``options.ema`` says so. ``first`` chooses the parameters, by name, that train alone for ``options.warmup_cross``
     steps. ``on_epoch`` is told the number of each epoch.
 
