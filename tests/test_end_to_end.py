@@ -87,7 +87,7 @@ def test_from_a_heap_of_text_to_answers(tmp_path: Path) -> None:
     assert trained["output"] == "encoder" and trained["steps"] == 12 and trained["loss"] > 0
     (dense,) = kofid("index", "passages.jsonl", "-o", "kb", "--dense", "encoder")
     assert dense["n_passages"] == N_PASSAGES
-    (cross,) = kofid("rerank", "-i", "kb", "--mode", "cross", "--normalize", "--eval", "test.jsonl")
+    (cross,) = kofid("rerank", "-i", "kb", "--mode", "cross", "--fusion", "minmax", "--eval", "test.jsonl")
     assert cross["n"] == 40 and cross["hit@100"] == 1.0 and cross["mrr"] > 0.5
     kofid("rerank", "-i", "kb", "--mode", "sequential", "--from", "found.jsonl", "-k", 4, "-o", "reranked.json")
     reranked = json.loads((tmp_path / "reranked.json").read_text(encoding="utf-8"))

@@ -856,11 +856,11 @@ def test_cross_search_by_hand(vectors: Index):
     assert hits[0].score == pytest.approx(log(4) / (1 + 1.2 * length), rel=1e-5)
     # With vectors alone it is the dense search.
     alone = fuse.Fusion("raw", sparse_weight=0.0)
-    hits = vectors.search_cross("가나", 2, FakeEncoder(), alone)  # type: ignore[arg-type]
+    hits = vectors.search_cross("가 나", 2, FakeEncoder(), alone)  # type: ignore[arg-type]
     assert [(h.passage.id, h.score) for h in hits] == [("3", pytest.approx(4.4)), ("1", pytest.approx(3.3))]
-    # Each over its highest: 1 and, of 3 dense and no sparse, 0.4 · 3 / 3.
+    # Each over its highest: 1 and, of 3 dense and no sparse, 0.2 · 3 / 3.
     hits = vectors.search_cross("라 다", 9, FakeEncoder())  # type: ignore[arg-type]
-    assert [(h.passage.id, h.score) for h in hits[:2]] == [("4", pytest.approx(1.0)), ("2", pytest.approx(0.4))]
+    assert [(h.passage.id, h.score) for h in hits[:2]] == [("4", pytest.approx(1.0)), ("2", pytest.approx(0.2))]
     assert vectors.search_cross(" ", 2, FakeEncoder()) == []  # type: ignore[arg-type]
     assert vectors.search_cross("unknown", 2, FakeEncoder()) == []  # type: ignore[arg-type]
 
@@ -906,7 +906,7 @@ def test_raw_fusion_by_hand():
 
 def test_fusion_over_the_highest_by_hand():
     # dense 1, 2 -> 0.5, 1; sparse 3, 0 -> 1, 0
-    assert fuse.Fusion()(scores(1, 2), scores(3, 0)) == pytest.approx([0.2 + 1, 0.4])
+    assert fuse.Fusion()(scores(1, 2), scores(3, 0)) == pytest.approx([0.1 + 1, 0.2])
     assert fuse.Fusion(dense_weight=2.0)(scores(1, 2), scores(0, 0)) == pytest.approx([1, 2])
 
 

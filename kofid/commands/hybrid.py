@@ -41,8 +41,8 @@ DenseWeight = Annotated[
         "--dense-weight",
         min=0.0,
         help=say(
-            "cross에서 조밀 점수의 몫 (기본: max, minmax 0.4, raw 1.1, rrf 1)",
-            "Weight of dense scores in cross (default: max, minmax 0.4, raw 1.1, rrf 1)",
+            "cross에서 조밀 점수의 몫 (기본: max, minmax 0.2, raw 1.1, rrf 1)",
+            "Weight of dense scores in cross (default: max, minmax 0.2, raw 1.1, rrf 1)",
         ),
     ),
 ]

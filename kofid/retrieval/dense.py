@@ -191,7 +191,9 @@ class DenseIndex:
         """Write the faiss file; raises OSError when the disk refuses."""
         try:
             import_faiss().write_index(self._index, str(path))
-        except RuntimeError as error:  # how faiss says that the disk refused
+            # It does not say when the disk refuses the last bytes: what cannot be opened was not written.
+            DenseIndex.load(path)
+        except RuntimeError as error:
             raise OSError(str(error)) from error
 
     @classmethod

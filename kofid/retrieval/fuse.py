@@ -11,7 +11,7 @@ Scores = npt.NDArray[np.float32]
 
 METHODS = ("max", "minmax", "raw", "rrf")
 # What dense scores weigh against sparse ones, by method. That of ``raw`` is the contest's (README).
-DENSE_WEIGHTS = {"max": 0.4, "minmax": 0.4, "raw": 1.1, "rrf": 1.0}
+DENSE_WEIGHTS = {"max": 0.2, "minmax": 0.2, "raw": 1.1, "rrf": 1.0}
 
 
 @dataclass(frozen=True)
