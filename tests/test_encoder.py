@@ -14,7 +14,9 @@ from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
 
 from kofid.errors import InputError
 from kofid.retrieval import encoder as encoder_module
-from kofid.retrieval.encoder import Encoder, StaticEncoder, TransformerEncoder, load_encoder, weights_fingerprint
+from kofid.retrieval import static as static_module
+from kofid.retrieval.encoder import Encoder, TransformerEncoder, load_encoder, weights_fingerprint
+from kofid.retrieval.static import StaticEncoder
 from kofid.training.retriever import fresh_static
 from kofid.training.tokenizer import train_tokenizer
 from kofid.training.wordpiece import train_wordpiece
@@ -114,7 +116,7 @@ def test_the_order_of_texts_is_kept_in_any_company(kind: str, monkeypatch: pytes
     made = KINDS[kind]()
     together = made.encode_passages([*PASSAGES, Passage("long", "긴 글", "다리 " * 500)])
     monkeypatch.setattr(encoder_module, "_TOKENS_AT_A_TIME", 40)
-    monkeypatch.setattr(encoder_module, "_SORTED_AT_A_TIME", 2)
+    monkeypatch.setattr(static_module, "_AT_A_TIME", 2)
     apart = np.concatenate([made.encode_passages([p]) for p in PASSAGES])
     few = made.encode_passages(PASSAGES)
     assert together.dtype == np.float32 and np.isfinite(together).all()

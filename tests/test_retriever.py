@@ -14,7 +14,8 @@ import torch
 from makers import CPU, EXAMPLES, PASSAGES, digest
 
 from kofid.errors import InputError
-from kofid.retrieval.encoder import Encoder, StaticEncoder, TransformerEncoder
+from kofid.retrieval.encoder import Encoder, TransformerEncoder
+from kofid.retrieval.static import StaticEncoder
 from kofid.training import retriever as retriever_module
 from kofid.training.data import retriever_dataset
 from kofid.training.pairs import Pairs, sample_texts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ import typer
 from kofid.commands import console
 from kofid.commands.options import Device, Encoding, Json, Limit, Output
 from kofid.commands.ranking import K1, B, Delta, Ranker, Weights, ranking_changes
+from kofid.commands.vectors import give_vectors, open_encoding
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.retrieval.analyze import CONTENT_TAGS, DEFAULT, Analyzer, parse_components
@@ -163,7 +163,9 @@ def run(
             read_corpus(corpus, split=split, passage_words=passage_words, encoding=encoding, skipped=skipped), limit
         )
     elif dense and not delete:
-        _add_vectors(output, dense, faiss, shard, device, dry_run, started, json_output)
+        settings = give_vectors(output, dense, faiss, shard, device, dry_run, json_output)
+        if settings is not None:
+            _report(output, settings, [], time.perf_counter() - started, json_output)
         return
     elif not delete:
         raise UsageError(say("색인할 파일을 주세요 (표준입력은 -)", "give files to index (- for standard input)"))
@@ -186,7 +188,9 @@ def run(
         chosen = Analyzer(components, _tags(tags), context, _user_words(user_dict, encoding))
         names = [component.name for component in components]
         changes = ranking_changes(ranker, k1, b, delta, weights, names, chosen.weights)
-        settings = _build(output, passages, chosen, changes, _encoding(dense, faiss, device), resume)
+        settings = _build(
+            output, passages, chosen, changes, None if dense is None else open_encoding(dense, faiss, device), resume
+        )
     _report(output, settings, skipped or [], time.perf_counter() - started, json_output)
 
 
@@ -253,77 +257,6 @@ def _user_words(path: str | None, encoding: str | None) -> tuple[str, ...]:
     from kofid.formats.words import read_user_words
 
     return read_user_words(path, encoding)
-
-
-def _encoding(dense: str | None, faiss: str, device: str) -> Any:
-    if dense is None:
-        return None
-    from dataclasses import replace
-
-    from kofid.pipeline import open_encoder
-    from kofid.retrieval.dense import import_faiss
-
-    import_faiss()  # said now, not when all is encoded
-    console.calm_libraries()
-    return replace(open_encoder(dense, device), faiss=faiss)
-
-
-def _add_vectors(
-    path: Path, dense: str, faiss: str, shard: str | None, device: str, dry_run: bool, started: float, json_output: bool
-) -> None:
-    """Give an index vectors, or this process's share of them."""
-    from kofid.retrieval.indexing import add_vectors
-
-    encoding, share = _encoding(dense, faiss, device), _share(shard)
-    if dry_run:
-        _estimate_vectors(path, encoding, json_output)
-        return
-    settings = add_vectors(path, encoding, share=share, progress=console.progress)
-    if settings["dense"] is None:
-        console.note(
-            say(
-                f"{path}: 조각 {share[0] + 1}/{share[1]}을(를) 만들었습니다. 나머지가 다 되면 색인이 끝납니다.",
-                f"{path}: encoded share {share[0] + 1}/{share[1]}; the index is finished when the others are",
-            )
-        )
-        return
-    _report(path, settings, [], time.perf_counter() - started, json_output)
-
-
-def _share(shard: str | None) -> tuple[int, int]:
-    """Return (i, n) of ``I/N``, i from 0; of the processes that torchrun started, where nothing is given."""
-    if shard is None:
-        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    i, mark, n = shard.partition("/")
-    if not mark or not i.isdecimal() or not n.isdecimal() or not 1 <= int(i) <= int(n):
-        raise UsageError(say(f"--shard {shard}: 1/4처럼 씁니다", f"--shard {shard}: write it as 1/4"))
-    return int(i) - 1, int(n)
-
-
-def _estimate_vectors(path: Path, encoding: Any, json_output: bool) -> None:
-    """Print how long vectors will take, by those of some passages, and how large they will be."""
-    from kofid.retrieval.dense import choose_factory, estimate_bytes
-    from kofid.retrieval.index import Index
-
-    passages = Index.open(path, check_hashes=False).passages
-    n = len(passages)
-    sample = [passages[i] for i in range(0, n, max(1, n // 256))]
-    encoding.encoder.encode_passages(sample[:8])
-    start = time.perf_counter()
-    encoding.encoder.encode_passages(sample)
-    seconds = (time.perf_counter() - start) * n / len(sample)
-    factory = choose_factory(encoding.faiss, n)
-    size = estimate_bytes(factory, n, encoding.encoder.dimension)
-    if console.wants_json(json_output):
-        found = {"n_passages": n, "estimated_seconds": round(seconds), "faiss": factory, "estimated_bytes": size}
-        console.print_json(found)
-    else:
-        console.note(
-            say(
-                f"패시지 {n:,}개, 약 {seconds:,.0f}초, {factory} {size / 2**20:,.0f} MiB",
-                f"{n:,} passages, about {seconds:,.0f} s, {factory} {size / 2**20:,.0f} MiB",
-            )
-        )
 
 
 def _report(output: Path, settings: dict[str, Any], skipped: list[str], seconds: float, json_output: bool) -> None:

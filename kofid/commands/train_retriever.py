@@ -158,7 +158,8 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train an encoder."""
-    from kofid.retrieval.encoder import StaticEncoder, TransformerEncoder
+    from kofid.retrieval.encoder import TransformerEncoder
+    from kofid.retrieval.static import StaticEncoder
     from kofid.training.retriever import Contrast, pretrain_retriever, train_retriever
     from kofid.training.trainer import TrainOptions, settings
 

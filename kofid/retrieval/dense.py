@@ -14,8 +14,9 @@ from kofid.errors import InputError, ResourceError, UsageError
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.retrieval.encoder import Encoder, Vectors
+    from kofid.retrieval.encoder import Encoder
     from kofid.retrieval.passages import Passages
+    from kofid.retrieval.texts import Vectors
 
 # Passages whose vectors are one file: what an interruption may cost.
 SHARD = 16_384

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kofid.errors import InputError
 from kofid.formats.split import article_id
 from kofid.language import say
-from kofid.retrieval.encoder import dense_text
+from kofid.retrieval.texts import dense_text
 from kofid.text import has_answer
 from kofid.types import Example, Hit, Passage, Question
 

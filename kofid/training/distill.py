@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kofid.reader.fid import FiDReader
-from kofid.retrieval.encoder import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder
+from kofid.retrieval.encoder import Encoder
+from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS
 from kofid.training.data import distillation_dataset
 from kofid.training.retriever import part
 from kofid.training.trainer import OnStep, TrainOptions, train

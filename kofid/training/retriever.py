@@ -12,7 +12,9 @@ import numpy as np
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.encoder import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder, Rows, StaticEncoder, TransformerEncoder
+from kofid.retrieval.encoder import Encoder, TransformerEncoder
+from kofid.retrieval.static import StaticEncoder
+from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS, Rows
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.pairs import Pairs
 from kofid.training.tokenizer import train_tokenizer
