@@ -78,6 +78,15 @@ def test_an_estimate_of_vectors_writes_nothing(kb: Path, folder: Path) -> None:
     assert sorted(p.name for p in kb.rglob("*")) == before
 
 
+def test_a_dry_run_on_raw_text_shows_a_pair_and_writes_nothing(tmp_path: Path) -> None:
+    made = ("--pretrain", "--model", "static:8", "--vocab-size", 3000, "--dry-run")
+    found = kofid("train-retriever", PASSAGES, *made, "-o", tmp_path / "new")
+    assert found.code == 0 and found.object["n_passages"] == 328, found.err
+    words = set(found.object["question"].split())
+    assert words and len(found.object["passage"]) > 50
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_shares_are_finished_by_who_finds_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kofid.retrieval import dense
 

@@ -177,6 +177,9 @@ def run(
     pairs = None
     if pretrain:
         encoder, pairs = common.raw_pairs(data, model, encoding, limit, vocab_size=vocab_size, seed=seed)
+        if dry_run:
+            console.print_json({"n_passages": len(pairs), **pairs.example(encoder.texts)})
+            return
     else:
         encoder = common.encoder_to_train(model, common.example_texts(examples), vocab_size=vocab_size, seed=seed)
     is_static = isinstance(encoder, StaticEncoder)

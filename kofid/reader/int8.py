@@ -29,7 +29,7 @@ class Int8Linear(nn.Module):
         self.bias = bias
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)
         # Inputs are bytes around a middle. Processors without byte products add pairs of them in 16 bits, which hold 7.
-        self.levels = 126 if torch.cpu.get_capabilities().get("avx512_vnni") else 62
+        self.levels = 126 if torch.cpu._is_vnni_supported() else 62
         self.one, self.middle = torch.tensor(1.0), torch.tensor(self.levels + 2, dtype=torch.int32)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-POOLINGS = ("mean", "cls", "pooler")
 # Tokens, padding included, that are encoded at a time.
 _TOKENS_AT_A_TIME = 8_192
 
@@ -39,6 +38,10 @@ class Encoder(Protocol):
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without any that frame a text."""
+        ...
+
+    def texts(self, rows: Sequence[list[int]]) -> list[str]:
+        """Return the texts of tokens, as far as those tell."""
         ...
 
     def batch(self, rows: Rows, max_tokens: int) -> dict[str, torch.Tensor]:
@@ -152,6 +155,10 @@ class TransformerEncoder:
         """Return the tokens of texts, without [CLS], [SEP] or </s>."""
         rows: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return rows
+
+    def texts(self, rows: Sequence[list[int]]) -> list[str]:
+        """Return the texts of tokens."""
+        return [str(self.tokenizer.decode(row)) for row in rows]
 
     def batch(self, rows: Rows, max_tokens: int) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` of shape (len(rows), longest), framed, cut at ``max_tokens``."""

@@ -96,6 +96,10 @@ class StaticEncoder:
         """Return the tokens of texts."""
         return [row.ids for row in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def texts(self, rows: Sequence[list[int]]) -> list[str]:
+        """Return the texts of tokens."""
+        return [str(self.tokenizer.decode(row)) for row in rows]
+
     def batch(self, rows: Rows, max_tokens: int) -> dict[str, torch.Tensor]:
         """Return ``input`` (n_tokens,), the rows one after another, and ``offsets`` (len(rows),), where each begins.
 

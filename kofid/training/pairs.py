@@ -92,6 +92,11 @@ class Pairs:
             return question, np.concatenate([self._part(first, chosen), self._part(chosen + 1, last)])
         return question, self._part(first, last)
 
+    def example(self, texts: Callable[[Sequence[list[int]]], list[str]]) -> dict[str, str]:
+        """Return a pair as ``question`` and ``passage``; ``texts`` returns those of tokens."""
+        question, passage = self.draw(0, np.random.default_rng(1))
+        return dict(zip(("question", "passage"), texts([question.tolist(), passage.tolist()]), strict=True))
+
     def _part(self, first: int, last: int) -> Tokens:
         """Return the tokens of titles and sentences from ``first`` to before ``last``."""
         return self._tokens[self._ends[first] : self._ends[last]]
