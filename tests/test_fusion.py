@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,9 +11,9 @@ from transformers import MT5Config, MT5ForConditionalGeneration, T5ForConditiona
 from twins import VARIANTS, Twin, close, enliven, lively, questions_of, random_batch, t5_config
 
 from kofid.reader import fusion
-from kofid.reader.batch import Batch
+from kofid.reader.batch import Batch, Encoded
 from kofid.reader.checkpoints import from_t5
-from kofid.reader.fusion import Encoded, FusionReader, Variant
+from kofid.reader.fusion import FusionReader, Variant
 from kofid.reader.heads import CrossAttention
 from kofid.reader.scores import score_passages
 
@@ -78,7 +80,7 @@ def test_absorbed_cross_attention_equals_the_standard_one(variant: Variant, skt:
     ids = batch.labels.clamp(min=0)
     standard, absorbed = (reader.decode(ids, reader.remember(encoded, absorbed=a))[0] for a in (False, True))
     close(absorbed, standard, 1e-4 if skt else 1e-5)  # GPT-2's last norm has states of size 10
-    moved = [Encoded(e.states.flip(1), e.lengths) for e in encoded]
+    moved = [replace(e, states=e.states.flip(1)) for e in encoded]
     assert (reader.decode(ids, reader.remember(moved))[0] - standard).abs().max() > 1e-2  # states matter
 
 

@@ -17,14 +17,13 @@ from kofid.errors import InputError
 from kofid.retrieval.encoder import Encoder, TransformerEncoder
 from kofid.retrieval.static import StaticEncoder
 from kofid.training import retriever as retriever_module
+from kofid.training.contrast import Contrast, contrastive_loss, in_batch_loss
 from kofid.training.data import retriever_dataset
 from kofid.training.pairs import Pairs, sample_texts
 from kofid.training.retriever import (
-    Contrast,
     dev_figures,
     fresh_encoder,
     fresh_static,
-    in_batch_loss,
     pretrain_retriever,
     train_retriever,
 )
@@ -74,7 +73,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(at_a_time: int) -> None:
     gradients = []
     for size in (0, at_a_time):
         encoder = bert()
-        loss = retriever_module._contrastive_loss(encoder, Contrast(symmetric=True, at_a_time=size))
+        loss = contrastive_loss(encoder, Contrast(symmetric=True, at_a_time=size))
         rows = [encoder.pieces([e.question.text for e in EXAMPLES]), encoder.pieces([p.text for p in PASSAGES])]
         value = loss(encoder.model, retriever_module._batch(encoder, *rows, [p.id for p in PASSAGES]))
         value.backward()

@@ -25,6 +25,7 @@ from kofid.commands.options import (
     SaveSteps,
     Seed,
 )
+from kofid.commands.retriever_training import Start
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -94,7 +95,7 @@ def run(
     )
     if scores is not None:
         write_examples(scores, scored)
-    encoder = common.encoder_to_train(retriever, common.example_texts(examples), seed=seed)
+    encoder = Start(retriever, seed=seed).encoder(common.example_texts(examples))
     options = TrainOptions(
         epochs=epochs,
         max_steps=max_steps,

@@ -23,6 +23,7 @@ def initial(
     kept: dict[str, Any],
     decoder_layers: int | None,
     vocab_size: int,
+    morphemes: bool,
     seed: int,
 ) -> FiDReader:
     """Return the fusion reader to train, as ``kept`` says: the model it starts from, the decoder, tokens a passage."""
@@ -36,6 +37,7 @@ def initial(
         decoder=kept["decoder"],
         n_decoder_layers=decoder_layers,
         vocab_size=vocab_size,
+        morphemes=morphemes,
         seed=seed,
     )
     reader.max_tokens = kept["max_tokens"]

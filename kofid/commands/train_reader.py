@@ -27,6 +27,7 @@ from kofid.commands.options import (
 from kofid.commands.reading import CrossLayers, FirstK, KvHeads
 from kofid.commands.training_options import (
     Accumulate,
+    Copying,
     Decoder,
     DecoderLayers,
     Dev,
@@ -35,7 +36,9 @@ from kofid.commands.training_options import (
     GradientCheckpointing,
     Half,
     Lora,
+    Match,
     MaxTokens,
+    Morphemes,
     Norm,
     Optimizer,
     Patience,
@@ -67,6 +70,8 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "words": ("span",),
     **dict.fromkeys(("dev", "eval_steps", "patience", "half"), _FUSION),
     **dict.fromkeys(("first_k", "pointing", "n_cross_layer", "kv_heads", "decoder_layers"), _WRITING),
+    **dict.fromkeys(("match", "morphemes"), _WRITING),
+    "copying": ("t5", "single"),
     **dict.fromkeys(("lora", "gradient_checkpointing"), _WRITING),
     **dict.fromkeys(("model", "max_tokens", "vocab_size", "epochs", "max_steps", "batch_size", "accumulate"), _NEURAL),
     **dict.fromkeys(("learning_rate", "optimizer", "schedule", "warmup", "weight_decay", "ema", "report"), _NEURAL),
@@ -84,6 +89,7 @@ HELP = say(
 EXAMPLE = """kofid train-reader --reader t5 -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 20 -o reader
 kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --ema 0.9 --dev resources/demo/questions.jsonl --max-steps 5 -o best
 kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --first-k 8 --n-cross-layer 2 --kv-heads 1 --max-steps 5 -o fido
+kofid train-reader -i kb resources/demo/questions.jsonl --model fresh:tiny --match --copying --morphemes --max-steps 5 -o copier
 kofid train-reader --reader skt -i kb resources/demo/questions.jsonl --model fresh:tiny --warmup-cross 2 --max-steps 5 -o fid-skt
 kofid train-reader --reader extractive -i kb resources/demo/questions.jsonl --model fresh:tiny --max-steps 5 -o extractive
 kofid train-reader --reader span -i kb resources/demo/questions.jsonl -o span-reader"""
@@ -101,6 +107,8 @@ def run(
     decoder: Decoder = None,
     first_k: FirstK = 0,
     pointing: Pointing = False,
+    match: Match = False,
+    copying: Copying = False,
     n_cross_layer: CrossLayers = None,
     kv_heads: KvHeads = 0,
     decoder_layers: DecoderLayers = None,
@@ -109,6 +117,7 @@ def run(
     stride: Stride = 128,
     norm: Norm = "shared",
     vocab_size: VocabSize = 8000,
+    morphemes: Morphemes = False,
     epochs: Epochs = 3.0,
     max_steps: MaxSteps = -1,
     batch_size: BatchSize = 8,
@@ -189,8 +198,8 @@ def run(
             figures = reader_training.train_extractive(examples, output, options, kept, vocab_size, resume)
             common.report(output, figures, json_output)
         return
-    variant = Variant.of(first_k, n_cross_layer, kv_heads, pointing)
-    made = reader_training.initial(examples, variant, kept, decoder_layers, vocab_size, seed)
+    variant = Variant.of(first_k, n_cross_layer, kv_heads, pointing, match, copying)
+    made = reader_training.initial(examples, variant, kept, decoder_layers, vocab_size, morphemes, seed)
     if dry_run:
         from kofid.training.estimate import estimate
 

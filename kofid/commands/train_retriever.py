@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from kofid.commands import console
+from kofid.commands import console, retriever_training
 from kofid.commands import training as common
 from kofid.commands.options import (
     BatchSize,
@@ -29,6 +28,8 @@ from kofid.commands.training_options import (
     Dev,
     Ema,
     EvalSteps,
+    GradientCheckpointing,
+    Lora,
     Optimizer,
     Patience,
     Report,
@@ -40,9 +41,6 @@ from kofid.commands.training_options import (
 from kofid.errors import UsageError
 from kofid.language import say
 
-if TYPE_CHECKING:
-    from kofid.training.trainer import OnStep
-
 NEEDS_ARGUMENTS = True
 HELP = say(
     "질문과 패시지가 무게를 함께 쓰는 조밀 검색기를 배치 안 음성 표본과 어려운 음성 표본으로 훈련합니다. --model은 Hugging Face 인코더, 새 "
@@ -53,7 +51,8 @@ HELP = say(
 )
 EXAMPLE = """kofid train-retriever -i kb resources/demo/questions.jsonl --model fresh:mini -o encoder
 kofid train-retriever resources/demo/passages.jsonl --pretrain --model static:64 --max-steps 30 -o pretrained
-kofid train-retriever -i kb resources/demo/questions.jsonl --model pretrained --negatives 3 --max-steps 10 -o static"""
+kofid train-retriever -i kb resources/demo/questions.jsonl --model pretrained --negatives 3 --max-steps 10 -o static
+kofid train-retriever -i kb resources/demo/questions.jsonl --model pretrained --folds 3 --max-steps 10 -o cross-validated"""
 
 
 def run(
@@ -99,6 +98,26 @@ def run(
     negatives: Annotated[
         int, typer.Option(min=0, help=say("질문마다 어려운 음성 표본의 수", "Hard negatives a question"))
     ] = 1,
+    mode: Annotated[
+        Literal["sparse", "dense", "cross"],
+        typer.Option(
+            help=say(
+                "-i에서 음성 표본을 찾는 법. dense: 색인의 벡터로, 곧 모델 스스로 헷갈리는 것을",
+                "How negatives are found in -i. dense: by the index's vectors, what the model itself confuses",
+            )
+        ),
+    ] = "sparse",
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="K",
+            help=say(
+                "질문을 K겹으로 나누어, 겹마다 처음 모델에서 훈련하고 남겨 둔 겹에서 잽니다 (0: 안 함)",
+                "Cross-validation: K models, each from the base model, measured on the fold left out (0: no)",
+            ),
+        ),
+    ] = 0,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -147,6 +166,8 @@ def run(
     save_steps: SaveSteps = 500,
     seed: Seed = 1,
     bf16: Bf16 = False,
+    lora: Lora = 0,
+    gradient_checkpointing: GradientCheckpointing = False,
     bits: Annotated[
         Literal["32", "8"], typer.Option(help=say("static: 저장할 비트", "static: bits of what is saved"))
     ] = "32",
@@ -158,49 +179,20 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train an encoder."""
-    from kofid.retrieval.encoder import TransformerEncoder
-    from kofid.retrieval.static import StaticEncoder
-    from kofid.training.retriever import Contrast, pretrain_retriever, train_retriever
-    from kofid.training.trainer import TrainOptions, settings
+    from kofid.training.contrast import Contrast
+    from kofid.training.trainer import TrainOptions
 
-    if patience and dev is None:
-        raise UsageError(say("--patience에는 --dev가 있어야 합니다", "--patience needs --dev"))
-    if pretrain and (dev or index):
-        raise UsageError(say("--pretrain은 -i, --dev와 함께 못 씁니다", "--pretrain goes with neither -i nor --dev"))
+    _refuse_together(pretrain=pretrain, folds=folds, dev=dev, index=index, patience=patience, mode=mode)
     console.calm_libraries()
-    examples = [] if pretrain else common.load_examples(data, index, n_context, encoding, limit)
-    if not pretrain:
-        common.need_examples(examples)
-        if dry_run:
-            common.show_example(examples[0], len(examples))
-            return
-    pairs = None
-    if pretrain:
-        encoder, pairs = common.raw_pairs(data, model, encoding, limit, vocab_size=vocab_size, seed=seed)
-        if dry_run:
-            console.print_json({"n_passages": len(pairs), **pairs.example(encoder.texts)})
-            return
-    else:
-        encoder = common.encoder_to_train(model, common.example_texts(examples), vocab_size=vocab_size, seed=seed)
-    is_static = isinstance(encoder, StaticEncoder)
-    if isinstance(encoder, StaticEncoder):
-        if pooling or normalize is not None:
-            raise UsageError(
-                say("--pooling과 --normalize는 static에 없습니다", "--pooling and --normalize are not for static")
-            )
-        encoder.bits = int(bits)
-    elif isinstance(encoder, TransformerEncoder):
-        encoder.pooling = pooling or encoder.pooling
-        encoder.normalize = encoder.normalize if normalize is None else normalize
-        if bits != "32":
-            raise UsageError(say("--bits는 static에만 있습니다", "--bits is for static only"))
-    unit = is_static or encoder.kind()["normalize"]
+    start = retriever_training.Start(
+        model, pooling=pooling, normalize=normalize, vocab_size=vocab_size, bits=int(bits), seed=seed
+    )
     options = TrainOptions(
         epochs=epochs,
         max_steps=max_steps,
         batch_size=batch_size,
         accumulate=accumulate,
-        learning_rate=learning_rate if learning_rate is not None else (0.01 if is_static else 2e-4),
+        learning_rate=learning_rate or 0.0,
         optimizer=optimizer,
         schedule=schedule,
         warmup=warmup,
@@ -210,20 +202,45 @@ def run(
         patience=patience,
         seed=seed,
         bf16=bf16,
+        gradient_checkpointing=gradient_checkpointing,
         ema=ema,
+        lora=lora,
         report=report,
         device=device,
     )
-    contrast = Contrast(temperature or (0.03 if unit else 1.0), negatives, symmetric, at_a_time)
+    contrast = Contrast(temperature or 0.0, negatives, symmetric, at_a_time)
+    kept: dict[str, Any] = {"model": model, "data": data, "pretrain": pretrain, "mode": mode}
+    if pretrain:
+        encoder, pairs = retriever_training.raw_pairs(data, start, encoding, limit)
+        if dry_run:
+            console.print_json({"n_passages": len(pairs), **pairs.example(encoder.texts)})
+            return
+        figures = retriever_training.pretrain(encoder, pairs, output, options, contrast, kept, resume=resume)
+        common.report(output, figures, json_output)
+        return
+    examples = common.load_examples(data, index, n_context, encoding, limit, mode=mode)
+    common.need_examples(examples)
+    if dry_run:
+        common.show_example(examples[0], len(examples))
+        return
     held_out = common.load_examples([dev], index, n_context, encoding, limit) if dev else []
-
-    def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
-        how: dict[str, Any] = {"contrast": contrast, "resume": resume, "on_step": on_step}
-        if pairs is not None:
-            return pretrain_retriever(encoder, pairs, options, checkpoints, **how)
-        return train_retriever(encoder, examples, options, checkpoints, dev=held_out, **how)
-
-    kept = settings(options, model=model, data=data, pretrain=pretrain, contrast=asdict(contrast), **encoder.kind())
-    what = say("검색기 훈련", "training retriever")
-    figures = common.run_training(output, "encoder", kept, encoder, what, fit)
+    job = retriever_training.Job(start, options, contrast, kept, resume=resume)
+    figures = job.fold(examples, output, folds) if folds else job.fit(examples, output, dev=held_out)
     common.report(output, figures, json_output)
+
+
+def _refuse_together(
+    *, pretrain: bool, folds: int, dev: str | None, index: Path | None, patience: int, mode: str
+) -> None:
+    if patience and dev is None:
+        raise UsageError(say("--patience에는 --dev가 있어야 합니다", "--patience needs --dev"))
+    if pretrain and (dev or index or folds):
+        raise UsageError(
+            say("--pretrain은 -i, --dev, --folds와 함께 못 씁니다", "--pretrain goes with none of -i, --dev, --folds")
+        )
+    if folds and dev:
+        raise UsageError(
+            say("--folds는 남겨 둔 겹에서 잽니다: --dev는 빼세요", "--folds measures on its own folds; leave out --dev")
+        )
+    if mode != "sparse" and index is None:
+        raise UsageError(say("--mode에는 -i가 있어야 합니다", "--mode needs -i"))

@@ -15,15 +15,10 @@ import typer
 from kofid.commands import console
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.types import Example, Passage
+from kofid.types import Example
 
 if TYPE_CHECKING:
-    from kofid.retrieval.encoder import Encoder
-    from kofid.training.pairs import Pairs
     from kofid.training.trainer import OnStep
-
-# Passages from which a fresh vocabulary is learned.
-_SAMPLED = 120_000
 
 Data = Annotated[
     list[str],
@@ -52,21 +47,26 @@ def load_examples(
     limit: int | None,
     *,
     keep_gold: bool = True,
+    mode: str = "sparse",
 ) -> list[Example]:
-    """Return the examples of FiD JSON files, or questions with passages found in ``index``."""
+    """Return the examples of FiD JSON files, or questions with passages found in ``index`` by ``mode``."""
     from kofid.formats import read_examples, read_questions
 
     if index is None:
         return list(islice(chain.from_iterable(read_examples(path, encoding) for path in data), limit))
+    from kofid.commands.hybrid import chosen_search
+    from kofid.retrieval.fuse import Fusion
     from kofid.retrieval.index import Index
     from kofid.training.data import attach_hits
 
+    opened = Index.open(index)
     questions = list(islice(chain.from_iterable(read_questions(path, encoding) for path in data), limit))
     found: Iterator[Example] = attach_hits(
         console.progress(questions, say("패시지 찾기", "finding passages"), len(questions)),
-        Index.open(index),
+        opened,
         n_context,
         keep_gold=keep_gold,
+        search=chosen_search(opened, mode, Fusion(), n_context, "auto"),
     )
     return list(found)
 
@@ -79,41 +79,6 @@ def fresh_size(model: str) -> str | None:
 def example_texts(examples: Sequence[Example]) -> list[str]:
     """Return all texts of the examples, for a fresh model's vocabulary."""
     return [hit.passage.text for e in examples for hit in e.hits] + [e.question.text for e in examples]
-
-
-def encoder_to_train(model: str, texts: Sequence[str], *, vocab_size: int = 8_000, seed: int = 1) -> Encoder:
-    """Open the encoder called ``model``, or make a fresh one (``fresh:SIZE``, ``static:DIMENSION``) for ``texts``."""
-    from kofid.pipeline import open_encoder
-    from kofid.training.retriever import fresh_encoder, fresh_static
-
-    if model.startswith("static:"):
-        dimension = model.removeprefix("static:")
-        if not dimension.isdecimal() or not int(dimension):
-            raise UsageError(
-                say(
-                    f"--model {model}: static:차원, 보기로 static:384",
-                    f"--model {model}: static:DIMENSION, say static:384",
-                )
-            )
-        return fresh_static(texts, int(dimension), vocab_size=vocab_size, seed=seed)
-    size = fresh_size(model)
-    return fresh_encoder(size, texts, vocab_size=vocab_size, seed=seed) if size else open_encoder(model, "cpu").encoder
-
-
-def raw_pairs(
-    data: list[str], model: str, encoding: str | None, limit: int | None, *, vocab_size: int, seed: int
-) -> tuple[Encoder, Pairs]:
-    """Return the encoder to train, and the passages of corpora as pairs for it."""
-    from kofid.formats import read_corpus
-    from kofid.training.pairs import Pairs, sample_texts
-
-    def passages(what: str) -> Iterator[Passage]:
-        return iter(console.progress(islice(read_corpus(data, encoding=encoding), limit), what, None))
-
-    fresh = model.startswith("static:") or fresh_size(model) is not None
-    texts = sample_texts(passages(say("글 고르기", "sampling texts")), _SAMPLED, seed) if fresh else []
-    encoder = encoder_to_train(model, texts, vocab_size=vocab_size, seed=seed)
-    return encoder, Pairs(passages(say("글 읽기", "reading texts")), encoder.pieces)
 
 
 class Model(Protocol):
@@ -139,13 +104,6 @@ def run_training(
     """
     from kofid.artifacts import write_artifact
 
-    if kind != "reader" and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError(
-            say(
-                "torchrun으로는 train-reader만 돌릴 수 있습니다",
-                "of the commands, only train-reader runs under torchrun",
-            )
-        )
     checkpoints = output.with_name(f".{output.name}.checkpoints")
     if not first_process():
         return fit(checkpoints, lambda step, steps, loss: None)

@@ -13,7 +13,10 @@ ReaderModel = Annotated[
     str,
     typer.Option(
         metavar="MODEL",
-        help=say("T5 디렉터리나 이름, 또는 fresh:tiny|mini|small", "T5 directory or name, or fresh:tiny|mini|small"),
+        help=say(
+            "T5 디렉터리나 이름, 또는 fresh:tiny|mini|compact|small",
+            "T5 directory or name, or fresh:tiny|mini|compact|small",
+        ),
     ),
 ]
 Decoder = Annotated[
@@ -25,6 +28,33 @@ Pointing = Annotated[
     typer.Option(
         "--pointing",
         help=say("FiD-Light: 답한 패시지의 번호도 쓰게 합니다", "FiD-Light: also write the passages answered from"),
+    ),
+]
+Match = Annotated[
+    bool,
+    typer.Option(
+        "--match",
+        help=say(
+            "패시지의 어느 토큰이 질문에도 있는지 알려 줍니다 (적게 배운 모델에 좋습니다)",
+            "Tell the encoder which tokens question and passage share (good for models that have seen little)",
+        ),
+    ),
+]
+Copying = Annotated[
+    bool,
+    typer.Option(
+        "--copying",
+        help=say("어휘 곁에 패시지의 토큰을 베끼는 포인터를 둡니다", "A pointer that copies tokens of the passages"),
+    ),
+]
+Morphemes = Annotated[
+    bool,
+    typer.Option(
+        "--morphemes",
+        help=say(
+            "fresh: 어휘의 조각이 형태소를 넘지 않게 배웁니다 (조사가 따로 섭니다)",
+            "fresh: no piece of the vocabulary goes over a morpheme's border (particles stand alone)",
+        ),
     ),
 ]
 DecoderLayers = Annotated[

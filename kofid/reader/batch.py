@@ -1,4 +1,4 @@
-"""A batch for a fusion reader: passages packed one after another."""
+"""What a fusion reader is given and makes of it: passages packed one after another, and their states."""
 
 from __future__ import annotations
 
@@ -15,15 +15,26 @@ class Batch:
     """Passages of several questions, one after another without padding.
 
     ``input_ids`` (n_tokens,); ``lengths``: tokens of each passage; ``n_passages`` of each question;
-    ``labels`` (n_questions, n_target_tokens), padded with -100.
+    ``labels`` (n_questions, n_target_tokens), padded with -100; ``matches`` (n_tokens,): see ``kofid.reader.match``.
     """
 
     input_ids: torch.Tensor
     lengths: list[int]
     n_passages: list[int]
     labels: torch.Tensor | None = None
+    matches: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         labels = None if self.labels is None else self.labels.to(device)
-        return Batch(self.input_ids.to(device), self.lengths, self.n_passages, labels)
+        matches = None if self.matches is None else self.matches.to(device)
+        return Batch(self.input_ids.to(device), self.lengths, self.n_passages, labels, matches)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A question's encoder states (n_states, d_model), how many of them each passage has, and their tokens (n_states,)."""
+
+    states: torch.Tensor
+    lengths: list[int]
+    ids: torch.Tensor

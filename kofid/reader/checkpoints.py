@@ -19,6 +19,7 @@ from transformers import GPT2Config, PreTrainedConfig, T5Config
 
 from kofid.errors import InputError
 from kofid.language import say
+from kofid.reader.copying import Copying
 from kofid.reader.fusion import FusionReader, Variant
 from kofid.reader.heads import pooled_heads
 
@@ -210,9 +211,13 @@ def _made(
         reader = FusionReader(config, variant, decoder)
         if "lm_head.weight" in weights:
             reader.untie()
+    added = _added(reader, weights)
     d_head = config.d_kv if decoder is None else decoder.n_embd // decoder.n_head
     fitted: Weights = {}
     for name, place in reader.state_dict().items():
+        if name in added:
+            fitted[name] = added[name]
+            continue
         if name not in weights:
             raise InputError(say(f"체크포인트에 {name}이(가) 없습니다", f"the checkpoint lacks {name}"))
         weight = weights[name]
@@ -221,3 +226,15 @@ def _made(
         fitted[name] = weight.contiguous()
     reader.load_state_dict(fitted, strict=True, assign=True)
     return reader
+
+
+def _added(reader: FusionReader, weights: Mapping[str, torch.Tensor]) -> Weights:
+    """Return first weights of what a checkpoint lacks since it neither matches nor copies: they change next to nothing."""
+    added: Weights = {}
+    if reader.match is not None and "match.weight" not in weights:
+        added["match.weight"] = torch.zeros(reader.match.weight.shape)
+    if reader.copying is not None and "copying.query.weight" not in weights:
+        copying = Copying(reader.config.d_model)
+        copying.start(fresh=False)
+        added |= {f"copying.{name}": weight for name, weight in copying.state_dict().items()}
+    return added

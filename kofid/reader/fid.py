@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from kofid.reader.fusion import Encoded, FusionReader, Variant
+    from kofid.reader.batch import Encoded
+    from kofid.reader.fusion import FusionReader, Variant
     from kofid.reader.generate import Decoding
+    from kofid.reader.match import Pieces
 
 _DECODER_TOKENIZER = "decoder"
 
@@ -48,6 +50,7 @@ class FiDReader:
         self.decoder_tokenizer = decoder_tokenizer or tokenizer
         if self.decoder_tokenizer.eos_token_id != model.end_token:  # KoGPT2's does not name the token that ends a text
             self.decoder_tokenizer.eos_token = self.decoder_tokenizer.convert_ids_to_tokens(model.end_token)
+        self.pieces = pieces_for(model.variant, tokenizer)
         self.n_context = n_context
         self.max_tokens = max_tokens
         self.decoding = decoding or Decoding()
@@ -143,9 +146,18 @@ class FiDReader:
 
         passages = [[hit.passage for hit in row] for row in hits]
         pointing = self.model.variant.pointing
-        batch = encode_inputs(self.tokenizer, questions, passages, self.max_tokens, pointing=pointing)
+        batch = encode_inputs(
+            self.tokenizer, questions, passages, self.max_tokens, pointing=pointing, pieces=self.pieces
+        )
         with torch.inference_mode():
             return self.model.encode(batch.to(self.model.device))
+
+
+def pieces_for(variant: Variant, tokenizer: PreTrainedTokenizerBase) -> Pieces | None:
+    """Return what a reader that matches or copies needs to know of its tokens."""
+    from kofid.reader.match import Pieces
+
+    return Pieces(tokenizer) if variant.match or variant.copying else None
 
 
 def open_tokenizer(name: str) -> PreTrainedTokenizerBase:

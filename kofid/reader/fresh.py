@@ -16,6 +16,7 @@ from kofid.reader.fusion import FusionReader, Variant
 FRESH: dict[str, dict[str, Any]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
     "mini": {"d_model": 192, "d_kv": 32, "d_ff": 384, "num_layers": 4, "num_decoder_layers": 2, "num_heads": 6},
+    "compact": {"d_model": 256, "d_kv": 32, "d_ff": 640, "num_layers": 5, "num_decoder_layers": 2, "num_heads": 8},
     "thin": {"d_model": 128, "d_kv": 16, "d_ff": 256, "num_layers": 4, "num_decoder_layers": 12, "num_heads": 8},
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 8},
 }
@@ -71,12 +72,18 @@ def _gpt2_config(config: T5Config) -> GPT2Config:
 def mimetic_init(model: FusionReader) -> None:
     """Start an untrained model with heads that match equal tokens or look at neighbours, and a decoder that can copy.
 
+    Where it has lexical matches and a pointer, these start at random.
+
     Half of the encoder's heads get equal query and key weights and look away from themselves, so that a token attends
     to its like elsewhere; one head each looks at the token before and after. Cross-attention gets orthogonal values and
     their transpose as output, so that what is attended to is passed on. After Trockman and Kolter 2023 ("Mimetic
     Initialization of Self-Attention Layers"), section 3; a model with little data need not find these by itself.
     """
     config = model.config
+    if model.match is not None:
+        torch.nn.init.normal_(model.match.weight, std=0.5)  # tokens' own embeddings have 1
+    if model.copying is not None:
+        model.copying.start(fresh=True)
     d_kv, matching = config.d_kv, config.num_heads // 2
     rows = matching * d_kv
     # A normed token has squared length d_model: this scale gives a token's logit with its like a mean of 8.

@@ -17,9 +17,11 @@ from transformers import GPT2Config, T5Config
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.reader.batch import IGNORED, Batch
+from kofid.reader.batch import IGNORED, Batch, Encoded
+from kofid.reader.copying import Copying
 from kofid.reader.gpt2 import GPT2Decoder
 from kofid.reader.heads import Memory, Past, Watch
+from kofid.reader.match import N_FEATURES
 from kofid.reader.t5 import Encoder, T5Decoder
 
 # Tokens that are encoded at a time when no gradient is needed: enough to keep the processor busy, few enough for memory.
@@ -32,7 +34,9 @@ class Variant:
 
     ``first_k`` states are kept of each passage (0: all). Decoder layers ``cross_layers``, counted from 1, have
     cross-attention (empty: layers n, 2n, 3n, ... of ``n_cross_layer``). The decoder has ``n_kv_heads`` key-value heads (0:
-    as many as heads). With ``pointing`` the reader also writes the numbers of the passages that it answers from.
+    as many as heads). With ``pointing`` the reader also writes the numbers of the passages that it answers from. With
+    ``match`` its inputs say which tokens question and passage share, with ``copying`` it can copy from the passages: both
+    help readers that have seen little text.
     """
 
     first_k: int = 0
@@ -40,10 +44,18 @@ class Variant:
     n_kv_heads: int = 0
     pointing: bool = False
     n_cross_layer: int = 1
+    match: bool = False
+    copying: bool = False
 
     @classmethod
     def of(
-        cls, first_k: int = 0, cross_layers: str | None = None, n_kv_heads: int = 0, pointing: bool = False
+        cls,
+        first_k: int = 0,
+        cross_layers: str | None = None,
+        n_kv_heads: int = 0,
+        pointing: bool = False,
+        match: bool = False,
+        copying: bool = False,
     ) -> Variant:
         """Return the variant that options name; ``cross_layers`` is N, or A,B,... Raises UsageError."""
         try:
@@ -56,8 +68,8 @@ class Variant:
                 )
             ) from error
         if cross_layers and "," not in cross_layers:
-            return cls(first_k, (), n_kv_heads, pointing, numbers[0])
-        return cls(first_k, tuple(sorted(set(numbers))), n_kv_heads, pointing)
+            return cls(first_k, (), n_kv_heads, pointing, numbers[0], match, copying)
+        return cls(first_k, tuple(sorted(set(numbers))), n_kv_heads, pointing, match=match, copying=copying)
 
     @staticmethod
     def every(n: int, n_layers: int) -> tuple[int, ...]:
@@ -86,14 +98,6 @@ class Variant:
         return layers, n_kv_heads
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A question's encoder states (n_states, d_model), and how many of them each passage has."""
-
-    states: torch.Tensor
-    lengths: list[int]
-
-
 class FusionReader(nn.Module):
     """Encoder, decoder and output layer, with T5's parameter names where the decoder is T5's.
 
@@ -117,6 +121,15 @@ class FusionReader(nn.Module):
             self.decoder = GPT2Decoder(decoder_config, cross_layers, n_kv_heads)
             self.bridge = nn.Linear(config.d_model, decoder_config.n_embd)
             self.wte = nn.Embedding(decoder_config.vocab_size, decoder_config.n_embd)
+        self.match = nn.Embedding(N_FEATURES, config.d_model) if variant.match else None
+        if variant.copying and decoder_config is not None:
+            raise UsageError(
+                say(
+                    "--copying은 답이 패시지와 같은 토큰으로 쓰이는 리더에만 됩니다 (skt에는 안 됩니다)",
+                    "--copying is only for readers that write answers in the passages' tokens (not for skt)",
+                )
+            )
+        self.copying = Copying(config.d_model) if variant.copying else None
         self.lm_head: nn.Linear | None = None  # tied, unless a checkpoint has its own
         self.output: nn.Module | None = None  # a faster one, for reading only
 
@@ -149,29 +162,40 @@ class FusionReader(nn.Module):
         passages = self._encode_at_once(batch) if self.training else self._encode_in_groups(batch)
         k = self.variant.first_k
         kept = [states[:k] if k else states for states in passages]
+        tokens = [ids[:k] if k else ids for ids in torch.split(batch.input_ids, batch.lengths)]
         encoded, start = [], 0
         for n in batch.n_passages:
             own = kept[start : start + n]
             states = torch.cat(own) if own else self.shared.weight.new_zeros(0, self.config.d_model)
-            encoded.append(
-                Encoded(states if self.decoder_config is None else self.bridge(states), [len(p) for p in own])
-            )
+            ids = torch.cat(tokens[start : start + n]) if own else batch.input_ids[:0]
+            states = states if self.decoder_config is None else self.bridge(states)
+            encoded.append(Encoded(states, [len(p) for p in own], ids))
             start += n
         return encoded
 
+    def _embed(self, ids: torch.Tensor, matches: torch.Tensor | None) -> torch.Tensor:
+        """Return what the encoder is given, (n_tokens, d_model), for tokens and their lexical matches (n_tokens,)."""
+        if self.match is None:
+            return self.shared(ids)
+        if matches is None:
+            raise ValueError("no lexical matches")
+        return self.shared(ids) + self.match(matches)
+
     def _encode_at_once(self, batch: Batch) -> list[torch.Tensor]:
-        states = self.encoder(self.shared(batch.input_ids), batch.lengths)
+        states = self.encoder(self._embed(batch.input_ids, batch.matches), batch.lengths)
         return list(torch.split(states, batch.lengths))
 
     def _encode_in_groups(self, batch: Batch) -> list[torch.Tensor]:
         """Encode a few passages at a time, long ones with long ones; the result is the same."""
         ids = torch.split(batch.input_ids, batch.lengths)
+        matches = None if batch.matches is None else torch.split(batch.matches, batch.lengths)
         order = sorted(range(len(ids)), key=lambda i: batch.lengths[i])
         passages = list(ids)
         k = self.variant.first_k
         for group in _groups(order, batch.lengths, ENCODED_AT_A_TIME):
             lengths = [batch.lengths[i] for i in group]
-            states = self.encoder(self.shared(torch.cat([ids[i] for i in group])), lengths)
+            shared = None if matches is None else torch.cat([matches[i] for i in group])
+            states = self.encoder(self._embed(torch.cat([ids[i] for i in group]), shared), lengths)
             for i, own in zip(group, torch.split(states, lengths), strict=True):
                 passages[i] = own[:k].clone() if k else own  # the rest need not be kept in memory
         return passages
@@ -200,8 +224,17 @@ class FusionReader(nn.Module):
         hidden, past = self.decoder(tokens(ids), memories, past, watch)
         return hidden, past
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits (.., n_vocabulary) of decoder states (.., d_model)."""
+    def logits(self, hidden: torch.Tensor, encoded: Sequence[Encoded]) -> torch.Tensor:
+        """Return logits (n_rows, n_tokens, n_vocabulary) of decoder states (n_rows, n_tokens, d_model).
+
+        An equal share of the rows belongs to each question of ``encoded``. Those of a reader that copies are log
+        probabilities.
+        """
+        logits = self._written(hidden)
+        return logits if self.copying is None else self.copying(hidden, logits, encoded)
+
+    def _written(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits over the vocabulary."""
         if self.decoder_config is None and self.config.scale_decoder_outputs:
             hidden = hidden * self.config.d_model**-0.5
         if self.output is not None:
@@ -216,8 +249,9 @@ class FusionReader(nn.Module):
             raise ValueError("no labels")
         starts = torch.full_like(batch.labels[:, :1], self.start_token)
         given = torch.cat((starts, batch.labels[:, :-1].masked_fill(batch.labels[:, :-1] == IGNORED, 0)), dim=1)
-        hidden, _ = self.decode(given, self.remember(self.encode(batch)))
-        logits = self.logits(hidden)
+        encoded = self.encode(batch)
+        hidden, _ = self.decode(given, self.remember(encoded))
+        logits = self.logits(hidden, encoded)
         loss = cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED)
         return loss, logits
 

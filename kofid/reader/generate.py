@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from kofid.reader.fusion import Encoded, FusionReader
+from kofid.reader.batch import Encoded
+from kofid.reader.fusion import FusionReader
 from kofid.reader.heads import Memory, Past
 
 
@@ -57,15 +58,19 @@ def generate(model: FusionReader, encoded: Sequence[Encoded], how: Decoding) -> 
     answers = [Decoded([], [])] * len(encoded)
     if some:
         absorbed = pays_to_absorb(model, how.max_tokens) if how.absorbed is None else how.absorbed
-        memories = model.remember([encoded[i] for i in some], absorbed=absorbed)
+        encoded = [encoded[i] for i in some]
+        memories = model.remember(encoded, absorbed=absorbed)
         decode = _beams if how.n_beams > 1 else _one_by_one
-        for i, answer in zip(some, decode(model, memories, len(some), how), strict=True):
+        for i, answer in zip(some, decode(model, memories, encoded, how), strict=True):
             answers[i] = answer
     return answers
 
 
-def _one_by_one(model: FusionReader, memories: list[list[Memory] | None], n: int, how: Decoding) -> list[Decoded]:
+def _one_by_one(
+    model: FusionReader, memories: list[list[Memory] | None], encoded: Sequence[Encoded], how: Decoding
+) -> list[Decoded]:
     """Take the likeliest token each time, or one drawn from the likeliest that make up ``top_p``."""
+    n = len(encoded)
     chance = torch.Generator(model.device).manual_seed(how.seed)
     ids = torch.full((n, 1), model.start_token, device=model.device)
     past: Past | None = None
@@ -73,7 +78,7 @@ def _one_by_one(model: FusionReader, memories: list[list[Memory] | None], n: int
     going = [True] * n
     for _ in range(how.max_tokens):
         hidden, past = model.decode(ids, memories, past)
-        scores = model.logits(hidden[:, -1]).float().log_softmax(-1)
+        scores = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
         ids = _draw(scores / how.temperature, how.top_p, chance) if how.sample else scores.argmax(-1, keepdim=True)
         for i, (token, score) in enumerate(zip(ids[:, 0].tolist(), scores.gather(1, ids)[:, 0].tolist(), strict=True)):
             if going[i]:
@@ -99,12 +104,14 @@ class _Beam:
     scores: list[float]
 
 
-def _beams(model: FusionReader, memories: list[list[Memory] | None], n: int, how: Decoding) -> list[Decoded]:
+def _beams(
+    model: FusionReader, memories: list[list[Memory] | None], encoded: Sequence[Encoded], how: Decoding
+) -> list[Decoded]:
     """Keep the ``n_beams`` likeliest beginnings of each question's answer; the best mean log probability wins.
 
     A question that is settled gets no more answers, so that none depends on the others in its batch.
     """
-    width = how.n_beams
+    n, width = len(encoded), how.n_beams
     live: list[list[_Beam]] = [[_Beam([], []) for _ in range(width)] for _ in range(n)]
     done: list[list[_Beam]] = [[] for _ in range(n)]
     settled = [False] * n
@@ -114,7 +121,7 @@ def _beams(model: FusionReader, memories: list[list[Memory] | None], n: int, how
     past: Past | None = None
     for _ in range(how.max_tokens):
         hidden, past = model.decode(ids, memories, past)
-        scores = model.logits(hidden[:, -1]).float().log_softmax(-1)
+        scores = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
         n_tokens = scores.shape[-1]
         best, places = (totals[:, :, None] + scores.view(n, width, -1)).flatten(1).topk(2 * width)
         rows, tokens = [], []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from kofid.reader.batch import Batch
+    from kofid.reader.match import Pieces
 
 PASSAGE_TOKENS = 250
 ANSWER_TOKENS = 32
@@ -46,8 +47,13 @@ def encode_inputs(
     max_tokens: int = PASSAGE_TOKENS,
     *,
     pointing: bool = False,
+    pieces: Pieces | None = None,
 ) -> Batch:
-    """Return the passages of questions as one packed batch, each cut on the right at ``max_tokens``."""
+    """Return the passages of questions as one packed batch, each cut on the right at ``max_tokens``.
+
+    With ``pieces`` (of the tokenizer) it has lexical matches.
+    """
+    import numpy as np
     import torch
 
     from kofid.reader.batch import Batch
@@ -59,19 +65,41 @@ def encode_inputs(
     ]
     rows = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
     ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
-    return Batch(ids, [len(row) for row in rows], [len(row) for row in passages])
+    batch = Batch(ids, [len(row) for row in rows], [len(row) for row in passages])
+    if pieces is not None:
+        asking = tokenizer([f"question: {question}" for question in questions], add_special_tokens=False)["input_ids"]
+        asked = [len(own) for own, row in zip(asking, passages, strict=True) for _ in row]
+        found = [pieces.features(np.array(row), min(n, len(row))) for row, n in zip(rows, asked, strict=True)]
+        batch.matches = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *found]))
+    return batch
 
 
 def encode_targets(
-    tokenizer: PreTrainedTokenizerBase, targets: Sequence[str], max_tokens: int = ANSWER_TOKENS
+    tokenizer: PreTrainedTokenizerBase,
+    targets: Sequence[str],
+    max_tokens: int = ANSWER_TOKENS,
+    *,
+    batch: Batch | None = None,
+    pieces: Pieces | None = None,
 ) -> torch.Tensor:
-    """Return labels of shape (batch, length), each ended by the end token and padded with -100, which the loss leaves out."""
+    """Return labels of shape (batch, length), each ended by the end token and padded with -100, which the loss leaves out.
+
+    With ``pieces`` an answer has its tokens as the passages in ``batch`` have them, that they can be copied.
+    """
+    import numpy as np
     import torch
 
     from kofid.reader.batch import IGNORED
 
     rows = tokenizer(list(targets), truncation=True, max_length=max_tokens)["input_ids"]
     end = tokenizer.eos_token_id
+    if pieces is not None and batch is not None:
+        sizes = np.add.reduceat([*batch.lengths, 0], np.cumsum([0, *batch.n_passages[:-1]])).tolist()
+        sources = torch.split(batch.input_ids, sizes)
+        rows = [
+            [*pieces.as_in(np.array(row[:-1], np.int64), own.numpy()).tolist(), end] if row and row[-1] == end else row
+            for row, own in zip(rows, sources, strict=True)
+        ]
     rows = [row if row and row[-1] == end else [*row[: max_tokens - 1], end] for row in rows]  # GPT-2's add no end
     longest = max(map(len, rows), default=0)
     return torch.tensor([[*row, *[IGNORED] * (longest - len(row))] for row in rows], dtype=torch.long)

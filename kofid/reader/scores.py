@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from kofid.reader.fusion import Encoded, FusionReader
+from kofid.reader.batch import Encoded
+from kofid.reader.fusion import FusionReader
 from kofid.reader.heads import CrossAttention, Memory
 
 

@@ -81,6 +81,7 @@ class SingleReader:
             alone,
             self.reader.max_tokens,
             pointing=model.variant.pointing,
+            pieces=self.reader.pieces,
         )
         with torch.inference_mode():
             encoded = model.encode(batch.to(model.device))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING
 
 from kofid.errors import InputError
@@ -26,15 +27,22 @@ def is_positive(question: Question, passage: Passage) -> bool:
     return has_answer(passage.text, question.answers)
 
 
-def attach_hits(questions: Iterable[Question], index: Index, n_context: int, *, keep_gold: bool) -> Iterator[Example]:
-    """Yield each question with its ``n_context`` best passages by BM25.
+def attach_hits(
+    questions: Iterable[Question],
+    index: Index,
+    n_context: int,
+    *,
+    keep_gold: bool,
+    search: Callable[[str, int], list[Hit]] | None = None,
+) -> Iterator[Example]:
+    """Yield each question with its ``n_context`` best passages by ``search``, or by BM25.
 
     With ``keep_gold`` a gold passage that was not found takes the place of the last hit, so that there is something
     to learn.
     """
     for question in questions:
         target = question.answers[0] if question.answers else None
-        example = Example(question, tuple(index.search(question.text, n_context)), target)
+        example = Example(question, tuple((search or index.search)(question.text, n_context)), target)
         yield with_gold(example, index, n_context) if keep_gold else example
 
 
@@ -54,6 +62,38 @@ def _gold(question: Question, index: Index) -> list[Hit]:
     passages = [index.passages[position] for position in named]
     passages.sort(key=lambda p: not has_answer(p.text, question.answers))
     return [Hit(passage, 0.0, "gold") for passage in passages[:1]]
+
+
+def folds(examples: Sequence[Example], n: int, seed: int = 1) -> list[tuple[list[Example], list[Example]]]:
+    """Return ``n`` pairs of examples to train on and examples held out; each example is held out once.
+
+    Questions that share a gold passage, or are the same, stay together: a paraphrase of a held-out question would be the
+    question. Raises InputError where there are fewer groups than folds.
+    """
+    group: dict[str, int] = {}
+    members: list[list[Example]] = []
+    for example in examples:
+        names = [example.question.text, *example.question.positive_ids]
+        found = sorted({group[name] for name in names if name in group})
+        home = found[0] if found else len(members)
+        if not found:
+            members.append([])
+        for other in found[1:]:  # this example joins groups that were apart
+            members[home] += members[other]
+            members[other] = []
+            group |= {name: home for name, number in group.items() if number == other}
+        group |= dict.fromkeys(names, home)
+        members[home].append(example)
+    groups = [own for own in members if own]
+    if len(groups) < n:
+        raise InputError(
+            say(f"{n}겹으로 나눌 질문이 모자랍니다", f"too few questions for {n} folds that share no passage")
+        )
+    Random(seed).shuffle(groups)
+    parts: list[list[Example]] = [[] for _ in range(n)]
+    for own in groups:
+        min(parts, key=len).extend(own)
+    return [([e for j, own in enumerate(parts) if j != i for e in own], part) for i, part in enumerate(parts)]
 
 
 def reader_dataset(examples: Sequence[Example], n_context: int) -> Dataset:

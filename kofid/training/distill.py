@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kofid.reader.fid import FiDReader
 from kofid.retrieval.encoder import Encoder
 from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS
+from kofid.training.contrast import part
 from kofid.training.data import distillation_dataset
-from kofid.training.retriever import part
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.types import Example
 
@@ -81,6 +81,8 @@ def distill(
         question, passages = (encoder.embed(part(name, inputs)) for name in ("question", "passage"))
         return kl_loss(question, passages.view(len(question), -1, encoder.dimension), inputs["scores"], temperature)
 
-    figures = train(encoder.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
+    figures = train(
+        encoder.model, dataset, collate, loss, options, checkpoints, by_itself=True, resume=resume, on_step=on_step
+    )
     encoder.model.eval()
     return figures

@@ -29,13 +29,17 @@ class LossTrainer(Trainer):
 
     Where a batch has ``labels`` its loss is a mean over their tokens, and counts by its share of the tokens of the whole
     step: all batches accumulated, of all processes. So two processes, or two batches accumulated, give the gradient of
-    one batch of both, whatever the lengths of the answers. Without labels, batches count alike.
+    one batch of both, whatever the lengths of the answers. Without labels, batches count alike. A loss that does not call
+    the model that it is given, as an encoder's, leaves gradients apart: they are averaged over the processes here.
     """
 
     control: Any
 
-    def __init__(self, loss: Loss, dev: Dev | None, average: Average | None, **arguments: Any) -> None:
+    def __init__(
+        self, loss: Loss, dev: Dev | None, average: Average | None, *, by_itself: bool = False, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
+        self._by_itself = by_itself
         self._loss, self._dev, self._average = loss, dev, average
         self.model_accepts_loss_kwargs = True  # then it counts the labels of a step
 
@@ -53,6 +57,18 @@ class LossTrainer(Trainer):
         share = (inputs["labels"] != IGNORED).sum() / num_items_in_batch
         counted: torch.Tensor = value * share * self.args.world_size  # gradients are averaged over processes
         return counted
+
+    def training_step(self, *arguments: Any, **named: Any) -> torch.Tensor:
+        """Return the loss of a batch, its gradients computed, those of several processes averaged."""
+        value: torch.Tensor = super().training_step(*arguments, **named)
+        if self._by_itself and self.args.world_size > 1 and self.accelerator.sync_gradients:
+            from torch import distributed
+
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    distributed.all_reduce(parameter.grad)
+                    parameter.grad /= self.args.world_size
+        return value
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Return the measures of the dev function, logged."""

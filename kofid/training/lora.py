@@ -1,6 +1,6 @@
-"""Low-rank adapters (Hu et al. 2022, "LoRA") on the attention of a fusion reader, by peft.
+"""Low-rank adapters (Hu et al. 2022, "LoRA"), by peft: on the attention of a fusion reader, all layers of any other model.
 
-A saved reader has none: they are merged into its weights.
+A saved model has none: they are merged into its weights.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
+
 from kofid.errors import ResourceError
 from kofid.language import say
-from kofid.reader.fusion import FusionReader
 from kofid.reader.heads import Attention
 
 # What an adapter adds is multiplied by this (alpha / rank in the paper).
@@ -21,10 +22,10 @@ _SCALE = 2
 class Adapters:
     """Adapters on q, k, v and o of all attention; only they train, and whole the parameters that ``whole`` chooses.
 
-    Raises ResourceError without peft.
+    A model that has no attention of ours gets them on all linear layers. Raises ResourceError without peft.
     """
 
-    def __init__(self, model: FusionReader, rank: int, whole: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, model: nn.Module, rank: int, whole: Callable[[str], bool] | None = None) -> None:
         try:
             from peft import LoraConfig
             from peft.tuners.lora import LoraModel
@@ -38,7 +39,7 @@ class Adapters:
             for name, module in model.named_modules()
             if isinstance(module, Attention) and not chosen(f"{name}.")
             for part in "qkvo"
-        ]
+        ] or [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         config = LoraConfig(r=rank, lora_alpha=_SCALE * rank, lora_dropout=0.0, target_modules=targets)
         self._model = model
         self._tuner: Any = LoraModel(model, config, "default")

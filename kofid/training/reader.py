@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kofid.reader.fusion import FusionReader, Variant
 
 VOCABULARY = 8_000
+# Texts that morphemes are looked up in for a vocabulary: enough for the frequencies of some thousand pieces.
+_ANALYSED = 30_000
 # Words and digits around every question, passage and answer, which a reader's own texts may lack.
 _FRAME = f"{format_input('', Passage('', '', ''), 0)} {format_target('', range(10))}"
 # Layers of cross-attention, norms too, in the decoders of T5 and GPT-2.
@@ -42,13 +44,16 @@ def fresh_reader(
     skt: bool = False,
     n_decoder_layers: int | None = None,
     vocab_size: int = VOCABULARY,
+    morphemes: bool = False,
     seed: int = 1,
 ) -> FiDReader:
-    """Return an untrained reader of a named size with a tokenizer learned from ``texts``."""
+    """Return an untrained reader of a named size with a tokenizer learned from ``texts`` (see ``train_tokenizer``)."""
     from kofid.devices import seed_everything
     from kofid.reader.fresh import fresh_reader_model
 
-    tokenizer = train_tokenizer([*texts, _FRAME], vocab_size)
+    if morphemes:
+        texts = Random(seed).sample(texts, min(_ANALYSED, len(texts)))
+    tokenizer = train_tokenizer([*texts, _FRAME], vocab_size, morphemes=morphemes)
     seed_everything(seed)
     options: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
     return FiDReader(fresh_reader_model(size, len(tokenizer), variant, **options), tokenizer)
@@ -63,6 +68,7 @@ def initial_reader(
     decoder: str | None = None,
     n_decoder_layers: int | None = None,
     vocab_size: int = VOCABULARY,
+    morphemes: bool = False,
     seed: int = 1,
 ) -> FiDReader:
     """Return the reader to train: ``fresh:SIZE``, or one made of checkpoints (for ``skt`` a T5 and, as ``decoder``, a GPT-2).
@@ -76,7 +82,7 @@ def initial_reader(
     if model.startswith("fresh:"):
         size = model.removeprefix("fresh:")
         shape: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
-        return fresh_reader(size, texts, variant, vocab_size=vocab_size, seed=seed, **shape)
+        return fresh_reader(size, texts, variant, vocab_size=vocab_size, morphemes=morphemes, seed=seed, **shape)
     if decoder is None:
         return FiDReader.load(model, variant=None if variant == Variant() else variant)
     joined = join(open_reader_model(model), open_gpt2(decoder), variant)
@@ -91,16 +97,18 @@ def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:
     passages = [
         [Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True)] for row in rows
     ]
-    batch = encode_inputs(
-        reader.tokenizer, [row["question"] for row in rows], passages, reader.max_tokens, pointing=pointing
-    )
+    questions = [row["question"] for row in rows]
+    tokens: dict[str, Any] = {"pieces": reader.pieces}
+    batch = encode_inputs(reader.tokenizer, questions, passages, reader.max_tokens, pointing=pointing, **tokens)
     targets = []
     for row in rows:
         n = len(row["targets"])
         answer = row["targets"][int(torch.randint(n, ())) if n > 1 else 0]
         sources = [number for number, positive in enumerate(row["positive"], 1) if positive]
         targets.append(format_target(answer, sources if pointing else None))
-    batch.labels = encode_targets(reader.decoder_tokenizer, targets)
+    if reader.model.copying is not None:
+        tokens |= {"batch": batch}
+    batch.labels = encode_targets(reader.decoder_tokenizer, targets, **tokens)
     return batch
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from kofid.language import say
 from kofid.retrieval.encoder import Encoder, TransformerEncoder
 from kofid.retrieval.static import StaticEncoder
 from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS, Rows
+from kofid.training.contrast import Contrast, contrastive_loss, key
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.pairs import Pairs
 from kofid.training.tokenizer import train_tokenizer
@@ -23,7 +24,6 @@ from kofid.types import Example
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from transformers import BertConfig
 
 FRESH_ENCODERS: dict[str, dict[str, Any]] = {
@@ -59,41 +59,6 @@ def fresh_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_000, s
     tokenizer = train_tokenizer(texts, vocab_size)
     seed_everything(seed)
     return TransformerEncoder(BertModel(fresh_bert_config(size, len(tokenizer))), tokenizer)
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """How questions are told from the passages of others.
-
-    Inner products are divided by ``temperature``; ``n_negatives`` are drawn for each question from the hits that are not
-    gold; ``symmetric`` also tells each passage from the questions of others. ``at_a_time`` texts are embedded together
-    (0: all), and again on the way back: a batch of any size fits into memory (Gao et al. 2021, "Scaling Deep Contrastive
-    Learning Batch Size under Memory Limited Setup", section 3).
-    """
-
-    temperature: float = 1.0
-    n_negatives: int = 1
-    symmetric: bool = False
-    at_a_time: int = 0
-
-
-def in_batch_loss(
-    questions: torch.Tensor, passages: torch.Tensor, keys: torch.Tensor, temperature: float = 1.0
-) -> torch.Tensor:
-    """Return the cross-entropy of each question's own passage among all of the batch (Karpukhin et al. 2020, section 3.2).
-
-    ``questions`` (batch, dimension); ``passages`` (batch or more, dimension), of which the i-th is gold for the i-th
-    question; ``keys`` (n_passages,) are equal where passages are the same: another's gold that is one's own is left out.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    n = len(questions)
-    own = torch.arange(n, device=questions.device)
-    scores = (questions @ passages.T).float() / temperature
-    same = keys[:n, None] == keys[None]
-    same[own, own] = False
-    return cross_entropy(scores.masked_fill(same, -torch.inf), own)
 
 
 def train_retriever(
@@ -132,20 +97,59 @@ def train_retriever(
         )
 
     dataset = retriever_dataset(examples)
-    figures = train(
-        encoder.model,
-        dataset,
-        collate,
-        _contrastive_loss(encoder, how),
-        options,
-        checkpoints,
-        dev=(lambda: dev_figures(encoder, dev)) if dev else None,
-        on_epoch=set_epoch,
-        resume=resume,
-        on_step=on_step,
-    )
+    with made_ready(encoder, options) as merged:
+
+        def evaluate() -> dict[str, float]:
+            with merged():
+                return dev_figures(encoder, dev)
+
+        figures = train(
+            encoder.model,
+            dataset,
+            collate,
+            contrastive_loss(encoder, how),
+            options,
+            checkpoints,
+            dev=evaluate if dev else None,
+            on_epoch=set_epoch,
+            by_itself=True,
+            resume=resume,
+            on_step=on_step,
+        )
     encoder.model.eval()
     return figures
+
+
+@contextmanager
+def made_ready(encoder: Encoder, options: TrainOptions) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """Set an encoder up for training: gradient checkpointing and adapters, which are merged into it in the end.
+
+    Yields a context in which it can be evaluated: adapters merged for a while. Raises UsageError for one without layers.
+    """
+    if (options.lora or options.gradient_checkpointing) and not isinstance(encoder, TransformerEncoder):
+        raise UsageError(
+            say(
+                "--lora와 --gradient-checkpointing은 층이 있는 인코더에만 됩니다 (static에는 안 됩니다)",
+                "--lora and --gradient-checkpointing need an encoder with layers (not static)",
+            )
+        )
+    model: Any = encoder.model
+    if options.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        if options.lora:
+            from kofid.devices import seed_everything
+            from kofid.training.lora import Adapters
+
+            seed_everything(options.seed)
+            adapters = Adapters(model, options.lora)
+            yield adapters.merged
+            adapters.merge()
+        else:
+            yield nullcontext
+    finally:
+        if options.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
 
 
 def pretrain_retriever(
@@ -175,10 +179,11 @@ def pretrain_retriever(
         encoder.model,
         Dataset.from_dict({"number": np.arange(len(pairs))}),
         collate,
-        _contrastive_loss(encoder, contrast or Contrast()),
+        contrastive_loss(encoder, contrast or Contrast()),
         options,
         checkpoints,
         on_epoch=set_epoch,
+        by_itself=True,
         resume=resume,
         on_step=on_step,
     )
@@ -220,40 +225,8 @@ def _batch(encoder: Encoder, questions: Rows, passages: Rows, names: Sequence[st
     """Return the tokens of questions and passages, and the passages' keys: equal where their names are."""
     import torch
 
-    numbers: dict[str, int] = {}
-    keys = torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
+    keys = torch.tensor([key(name) for name in names])
     parts = {"question": encoder.batch(questions, QUESTION_TOKENS), "passage": encoder.batch(passages, PASSAGE_TOKENS)}
     return {f"{part}_{name}": tensor for part, batch in parts.items() for name, tensor in batch.items()} | {
         "keys": keys
     }
-
-
-def _contrastive_loss(encoder: Encoder, how: Contrast) -> Callable[[nn.Module, dict[str, Any]], torch.Tensor]:
-    def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        questions, passages = (
-            _embedded(encoder, part(name, inputs), how.at_a_time) for name in ("question", "passage")
-        )
-        value = in_batch_loss(questions, passages, inputs["keys"], how.temperature)
-        if how.symmetric:
-            n = len(questions)
-            value = (value + in_batch_loss(passages[:n], questions, inputs["keys"][:n], how.temperature)) / 2
-        return value
-
-    return loss
-
-
-def _embedded(encoder: Encoder, batch: dict[str, torch.Tensor], at_a_time: int) -> torch.Tensor:
-    """Return vectors of a batch; of parts of it one after another, each embedded anew on the way back."""
-    import torch
-    from torch.utils.checkpoint import checkpoint
-
-    if not at_a_time or "offsets" in batch:
-        return encoder.embed(batch)
-    parts = zip(*(torch.split(tensor, at_a_time) for tensor in batch.values()), strict=True)
-    embedded = [checkpoint(encoder.embed, dict(zip(batch, part, strict=True)), use_reentrant=False) for part in parts]
-    return torch.cat(embedded)
-
-
-def part(prefix: str, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return what of a batch's tensors belongs to questions or to passages."""
-    return {n.removeprefix(prefix + "_"): t for n, t in inputs.items() if n.startswith(prefix + "_")}

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import T5Tokenizer
 
 
-def train_tokenizer(texts: Sequence[str], vocab_size: int) -> T5Tokenizer:
+# Between morphemes while pieces are learned: of no alphabet.
+_CUT = "\ue000"
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int, *, morphemes: bool = False) -> T5Tokenizer:
     """Return a T5 tokenizer of at most ``vocab_size`` pieces learned from ``texts``, the same each time.
 
-    The commonest half as many characters are kept; the rest, rare hanja above all, become ``<unk>``.
+    The commonest half as many characters are kept; the rest, rare hanja above all, become ``<unk>``. With ``morphemes``
+    no piece goes over the border of one, so that a name is a token or several without the particle after it.
     """
     import sentencepiece
     from transformers import T5Tokenizer
 
+    if morphemes:
+        texts = list(cut_at_morphemes(texts))
     counts = Counter(chain.from_iterable(texts))
-    kept = {character for character, _ in counts.most_common(vocab_size // 2)}
+    kept = {_CUT, *(character for character, _ in counts.most_common(vocab_size // 2))}
     rare = {ord(character): " " for character in counts if character not in kept}
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -37,7 +44,18 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> T5Tokenizer:
         bos_id=-1,
         num_threads=1,  # with more, the pieces differ from run to run
         minloglevel=2,
+        pretokenization_delimiter=_CUT if morphemes else "",
     )
     learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [(learned.id_to_piece(i), learned.get_score(i)) for i in range(len(learned))]
     return T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def cut_at_morphemes(texts: Sequence[str]) -> Iterator[str]:
+    """Yield each text with a mark between the morphemes of a word, contracted ones left together."""
+    from kofid.morphology import analyze_many
+
+    for text, found in zip(texts, analyze_many(texts), strict=True):
+        borders = {b.start for a, b in pairwise(found) if a.end == b.start}
+        cuts = [0, *sorted(borders), len(text)]
+        yield _CUT.join(text[start:end] for start, end in pairwise(cuts))

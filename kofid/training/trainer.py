@@ -71,6 +71,7 @@ def train(
     dev: Dev | None = None,
     first: Callable[[str], bool] | None = None,
     on_epoch: Callable[[int], None] | None = None,
+    by_itself: bool = False,
     resume: bool = False,
     keep: bool = False,
     on_step: OnStep | None = None,
@@ -84,7 +85,7 @@ def train(
 
     Checkpoints go to ``checkpoints`` and are removed when all is done, unless ``keep``; ``resume`` goes on from the last
     one. A loss that is not finite stops the run, checkpoints kept. Under ``torchrun`` every process calls this; ``loss``
-    must then call the model that it is given.
+    must then call the model that it is given, or ``by_itself`` say that it does not.
     """
     from transformers import PrinterCallback
 
@@ -107,6 +108,7 @@ def train(
         loss,
         dev,
         average,
+        by_itself=by_itself,
         model=model,
         args=_arguments(options, checkpoints, device.type),
         train_dataset=dataset,
