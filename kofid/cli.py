@@ -25,6 +25,7 @@ COMMANDS = (
     "convert",
     "analyze",
     "train-retriever",
+    "train-reranker",
     "train-reader",
     "distill",
     "ablate",

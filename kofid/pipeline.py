@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kofid.artifacts import is_artifact, open_artifact
+from kofid.artifacts import artifact_kind, is_artifact, open_artifact
 from kofid.bundled import resource
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
 from kofid.language import say
@@ -23,6 +23,7 @@ from kofid.text import clean, sentence_spans
 from kofid.types import Answer, Example, Hit, Passage, Reader
 
 if TYPE_CHECKING:
+    from kofid.retrieval.cross_encoder import CrossEncoder
     from kofid.retrieval.encoder import Encoder
 
 Search = Callable[[str, int], list[Hit]]
@@ -272,6 +273,23 @@ def reorder_example(
         return [Hit(example.hits[i].passage, float(scores[i]), mode) for i in order]
 
     return reorder
+
+
+def open_cross_encoder(name: str, device: str = "auto", *, new_head: bool = False) -> CrossEncoder:
+    """Open a reranker that kofid trained, or any Hugging Face sequence classifier of one or two outputs; raise InputError.
+
+    With ``new_head`` also an encoder, which gets a classifier to train.
+    """
+    from kofid.devices import choose_device
+    from kofid.retrieval.cross_encoder import CrossEncoder
+
+    path = Path(name)
+    _refuse_missing(path)
+    directory = name
+    if is_artifact(path):
+        kind = "encoder" if new_head and artifact_kind(path) == "encoder" else "reranker"
+        directory = str(open_artifact(path, kind).directory)
+    return CrossEncoder.load(directory, device=choose_device(device), new_head=new_head)
 
 
 def demo_index(cache: Path | None = None) -> Index:

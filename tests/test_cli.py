@@ -127,12 +127,13 @@ HELP = [
     ("ask", "[questions]...", "묻고 답을 받습니다", "Ask and be answered"),
     ("index", "[corpus]...", "글더미를 패시지로 나누어 색인합니다", "Index a heap of text as passages"),
     ("retrieve", "[questions]...", "질문에 맞는 패시지를 찾습니다", "Find passages for questions"),
-    ("rerank", "[questions]...", "BM25와 조밀 벡터를 함께 써서", "Rank by BM25 and vectors together"),
+    ("rerank", "[questions]...", "순위를 다시 매깁니다", "Rank anew"),
     ("evaluate", "[questions]...", "답을 채점합니다", "Score answers"),
     ("compare", "{systems}...", "찾기 체계들을 같은 질문으로", "Compare retrieval systems"),
     ("convert", "{sources}...", "TREC, BEIR, FiD JSON, JSONL 사이를", "Convert between TREC, BEIR"),
     ("analyze", "{text}...", "글이 어떻게 나뉘는지", "Show how text is taken apart"),
     ("train-retriever", "{data}...", "질문과 패시지가 무게를 함께 쓰는", "Train a shared-weight dense retriever"),
+    ("train-reranker", "{data}...", "질문과 패시지를 함께 읽어", "Train a reranker that reads"),
     ("train-reader", "{data}...", "리더를 훈련합니다", "Train a reader"),
     ("distill", "{data}...", "리더를 검색기로 증류합니다", "Distil a reader into a retriever"),
     ("ablate", "{questions}...", "FiD의 변형들을 똑같이", "Train and measure the variants of FiD"),
@@ -173,7 +174,7 @@ def test_help(
     example = import_module(f"kofid.commands.{command.replace('-', '_')}").EXAMPLE
     assert lines[lines.index(heading) + 1 :] == ["    " + line for line in example.splitlines()]
     assert all(
-        line.startswith(f"kofid {command} ") or command in ("rerank", "compare", "convert", "doctor")
+        line.startswith(f"kofid {command} ") or command in ("rerank", "train-reranker", "compare", "convert", "doctor")
         for line in example.splitlines()
     )
 
@@ -218,6 +219,7 @@ ORDER = (
     "convert",
     "train-retriever",
     "rerank",
+    "train-reranker",
     "train-reader",
     "distill",
     "evaluate",
@@ -227,6 +229,7 @@ ORDER = (
 CUT_SHORT = {
     "train-retriever": ["--max-steps", "3", "--batch-size", "8", "--limit", "100"],
     "rerank": ["--limit", "100"],
+    "train-reranker": ["--limit", "40"],
     "train-reader": ["--limit", "60", "--n-context", "5"],
     "distill": ["--max-steps", "2", "--limit", "16", "--n-context", "5"],
 }
