@@ -57,12 +57,12 @@ class Ablation:
         trained: dict[str, Any] = {}
         if not is_artifact(reader):
             resume = ["--resume"] if reader.with_name(f".{reader.name}.checkpoints").is_dir() else []
-            trained = _kofid("train-reader", *self.train, *VARIANTS[name], "-o", str(reader), *resume)
-        found = _kofid("evaluate", *self.evaluate, "--reader", str(reader))
+            trained = run_kofid("train-reader", *self.train, *VARIANTS[name], "-o", str(reader), *resume)
+        found = run_kofid("evaluate", *self.evaluate, "--reader", str(reader))
         return {"name": name, **{measure: found[measure] for measure in MEASURES}, "loss": trained.get("loss")}
 
 
-def _kofid(*arguments: str) -> dict[str, Any]:
+def run_kofid(*arguments: str) -> dict[str, Any]:
     """Run kofid and return the object it prints; its progress goes to this process's standard error."""
     command = [sys.executable, "-m", "kofid", *arguments, "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

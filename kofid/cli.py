@@ -29,6 +29,7 @@ COMMANDS = (
     "train-reader",
     "distill",
     "ablate",
+    "experiment",
     "verify",
     "doctor",
 )

@@ -130,6 +130,28 @@ def write_ablation_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         _save(figure, path)
 
 
+def write_curves(path: Path, systems: Sequence[System]) -> None:
+    """Write a plot of hit@1 to hit@20, a line a system; as ``write_plot`` does."""
+    check_plot(path)
+    with _style() as figure_class:
+        figure = figure_class(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for system in systems:
+            curve = hit_curve(system)
+            axes.plot(range(1, len(curve) + 1), [100 * share for share in curve], label=system.name)
+        axes.set_xlabel("k")
+        axes.set_ylabel("hit@k (%)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+        _save(figure, path)
+
+
+def hit_curve(system: System, n: int = 20) -> list[float]:
+    """Return hit@1 to hit@``n`` of a system from its questions' reciprocal ranks."""
+    ranks = [1 / measures["mrr"] if measures.get("mrr") else float("inf") for measures in system.measures.values()]
+    return [sum(rank < k + 0.5 for rank in ranks) / len(ranks) for k in range(1, n + 1)]
+
+
 @contextmanager
 def _style() -> Iterator[Any]:
     """Yield matplotlib's Figure, drawn without a screen, with Hangul where a font has it."""

@@ -1,0 +1,34 @@
+"""Long work killed at random moments and taken up again ends with the same bits: ``pytest -m faults tests/test_kills.py -rP``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(not hasattr(os, "fork"), reason="trials fork")]
+
+KILLS = Path(__file__).with_name("kills.py")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.mark.parametrize("work", ["train", "vectors"])
+def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path, work: str) -> None:
+    """Weights and vectors, 20 times of 20, have the SHA-256 of a run that nothing interrupted; nothing else is left."""
+    if work == "vectors":
+        pytest.importorskip("faiss")
+    done = subprocess.run(
+        [sys.executable, str(KILLS), work, "20"],
+        capture_output=True, text=True, env=ENVIRONMENT | {"KOFID_TRIALS": str(tmp_path)}, timeout=1800, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    failures = report.pop("failures")
+    print(work, json.dumps(report))
+    assert failures == [], "\n".join(failures)
+    assert (report["same"], report["of"]) == (20, 20) and report["kills"] >= 20
+    assert len(set(report["kept"])) > 3  # they were killed at quite different moments
