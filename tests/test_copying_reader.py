@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from makers import EXAMPLES, PASSAGES, tokenizer
+from makers import CPU, EXAMPLES, PASSAGES, digest, tokenizer
 from test_cli import DEMO
-from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+from transformers import T5ForConditionalGeneration, T5Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.optimization import Adafactor
 from twins import VOCABULARY, Twin, close, enliven, gpt2_config, lively, random_batch, t5_config
@@ -25,13 +25,14 @@ from kofid.reader import fusion
 from kofid.reader.batch import Batch, Encoded
 from kofid.reader.checkpoints import from_t5, open_reader_model, save_reader_model
 from kofid.reader.copying import Copying
+from kofid.reader.fid import FiDReader
 from kofid.reader.fresh import fresh_reader_model
 from kofid.reader.fusion import FusionReader, Variant
 from kofid.reader.generate import Decoding, generate
 from kofid.reader.inputs import encode_inputs, encode_targets
 from kofid.reader.match import N_FEATURES, Pieces
+from kofid.training.reader import train_reader
 from kofid.training.tokenizer import train_tokenizer
-from kofid.types import Passage
 
 BOTH = Variant(match=True, copying=True)
 VARIANTS = [BOTH, replace(BOTH, first_k=3), replace(BOTH, n_kv_heads=1, cross_layers=(2,)), Variant(copying=True)]
@@ -108,10 +109,10 @@ def test_features_equal_a_slow_walk_over_words() -> None:
         found = pieces.features(np.array(ids), n_question).tolist()
         assert found == slow_features([vocabulary[i] for i in ids], vocabulary, n_question)
         seen.update(found)
-    assert len(seen) > 80 and min(seen) == 0 and max(seen) < N_FEATURES == 144
+    assert len(seen) > 50 and min(seen) == 0 and max(seen) < N_FEATURES == 144
 
 
-@pytest.mark.parametrize("max_tokens", [10, 48])
+@pytest.mark.parametrize("max_tokens", [24, 48])
 def test_inputs_have_the_features_of_each_passage(max_tokens: int) -> None:
     tokens, asked = tokenizer(), [e.question.text for e in EXAMPLES[:3]]
     vocabulary = tokens.convert_ids_to_tokens(list(range(len(tokens))))
@@ -151,7 +152,7 @@ def test_an_answer_has_the_tokens_of_the_first_place_where_it_stands() -> None:
 def test_targets_are_written_as_the_question_s_own_passages_have_them() -> None:
     tokens = made_of({3: "(", 4: "가", 5: "▁가", 6: "나", 7: "▁나", 8: "▁"}, 20)
     pieces = Pieces(tokens)
-    # Three questions; passages "▁나 (", "나 (가 나 </s>", "▁가 나".
+    # Two questions; passages "▁나 (", "나 (가 나 </s>", "▁가 나".
     batch = Batch(torch.tensor([7, 3, 6, 3, 4, 6, 1, 5, 6]), [2, 5, 2], [2, 1], None)
     plain = encode_targets(tokens, ["가나", "가나"])
     assert plain.tolist() == [[5, 6, 1], [5, 6, 1]]
@@ -166,14 +167,11 @@ def test_targets_are_written_as_the_question_s_own_passages_have_them() -> None:
 
 
 def slow_copying(copying: Copying, hidden: torch.Tensor, logits: torch.Tensor, one: Encoded) -> list[float]:
-    """Return the mixed distribution of one decoder state (d_model,), number by number."""
-    weights = {name: w.double().tolist() for name, w in copying.state_dict().items()}
-    h = hidden.double().tolist()
-    gate = 1 / (1 + math.exp(-sum(w * x for w, x in zip(weights["gate.weight"][0], h, strict=True)) - weights["gate.bias"][0]))
-    query = [sum(w * x for w, x in zip(row, h, strict=True)) for row in weights["query.weight"]]
-    scores = [sum(q * s for q, s in zip(query, state, strict=True)) / len(h) ** 0.5 for state in one.states.tolist()]
-    written, attended = ([math.exp(x) for x in row] for row in (logits.double().tolist(), scores))
-    shares = [(1 - gate) * x / sum(written) for x in written]
+    """Return the mixed distribution of one decoder state (d_model,), state by state of the passages."""
+    gate = 1 / (1 + math.exp(-float(copying.gate.weight[0] @ hidden + copying.gate.bias[0])))
+    query = copying.query.weight @ hidden
+    attended = [math.exp(float(query @ state) / len(hidden) ** 0.5) for state in one.states]
+    shares = [(1 - gate) * x for x in logits.double().softmax(0).tolist()]
     for token, x in zip(one.ids.tolist(), attended, strict=True):
         shares[token] += gate * x / sum(attended)
     return shares
@@ -199,9 +197,7 @@ def test_the_distribution_by_hand() -> None:
 def test_distributions_equal_a_slow_computation_and_sum_to_one() -> None:
     torch.manual_seed(3)
     copying = enliven(Copying(16), 1, std=0.5)
-    passages = [
-        Encoded(torch.randn(n, 16), [n], torch.randint(0, 11, (n,))) for n in (5, 1, 9)
-    ]
+    passages = [Encoded(torch.randn(n, 16), [n], torch.randint(0, 11, (n,))) for n in (5, 1, 9)]
     hidden, logits = torch.randn(6, 4, 16), 3 * torch.randn(6, 4, 11)  # two rows a question, as beams have
     found = copying(hidden, logits, passages)
     close(found.exp().sum(-1), torch.ones(6, 4), 1e-5)
@@ -243,7 +239,9 @@ class Slow:
         embedded = reader.shared(batch.input_ids)
         embedded = embedded if reader.match is None else embedded + reader.match.weight[batch.matches]
         k = reader.variant.first_k or 99
-        states = [self.t5.encoder(inputs_embeds=e[None]).last_hidden_state[0, :k] for e in embedded.split(batch.lengths)]
+        states = [
+            self.t5.encoder(inputs_embeds=e[None]).last_hidden_state[0, :k] for e in embedded.split(batch.lengths)
+        ]
         bounds = [0, *np.cumsum(batch.n_passages).tolist()]
         self.encoded = [
             Encoded(torch.cat(states[a:b]), [len(s) for s in states[a:b]], torch.cat([t[:k] for t in tokens[a:b]]))
@@ -274,7 +272,7 @@ class Slow:
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_batch_equals_the_slow_reader_question_by_question(variant: Variant) -> None:
+def test_a_batch_equals_the_slow_reader_question_by_question(variant: Variant, tmp_path: Path) -> None:
     reader, batch = copier(1, variant), matched()
     slow = Slow(reader, batch)
     for found, expected in zip(reader.encode(batch), slow.encoded, strict=True):
@@ -289,6 +287,11 @@ def test_a_batch_equals_the_slow_reader_question_by_question(variant: Variant) -
         losses += [-math.log(row[label]) for row, label in zip(rows, answer, strict=True)]
     assert loss.item() == pytest.approx(sum(losses) / len(losses), abs=1e-4)
     assert logits.std() > 0.2
+    save_reader_model(reader, tmp_path)
+    opened = open_reader_model(str(tmp_path)).eval()
+    assert opened.variant == variant and opened.state_dict().keys() == reader.state_dict().keys()
+    assert all(torch.equal(weight, reader.state_dict()[name]) for name, weight in opened.state_dict().items())
+    assert torch.equal(opened(batch)[1], logits)
 
 
 @torch.no_grad()
@@ -342,17 +345,6 @@ def test_beams_have_the_log_probabilities_of_their_tokens_alone_and_together() -
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_saved_reader_is_the_same_to_the_bit(variant: Variant, tmp_path: Path) -> None:
-    reader, batch = copier(4, variant), matched()
-    save_reader_model(reader, tmp_path)
-    opened = open_reader_model(str(tmp_path)).eval()
-    assert opened.variant == variant and opened.state_dict().keys() == reader.state_dict().keys()
-    assert all(torch.equal(weight, reader.state_dict()[name]) for name, weight in opened.state_dict().items())
-    assert torch.equal(opened(batch)[1], reader(batch)[1])
-
-
-@torch.no_grad()
 def test_a_t5_that_is_to_match_and_copy_answers_nearly_as_before(tmp_path: Path) -> None:
     plain = enliven(T5ForConditionalGeneration(t5_config()), 5, std=0.3)
     plain.save_pretrained(tmp_path)
@@ -384,7 +376,7 @@ def test_a_decoder_of_other_tokens_cannot_copy(english: None) -> None:
 
 # --- learning -----------------------------------------------------------------------------------------------------
 
-KEYS, SEEN, UNSEEN = range(4, 20), range(20, 50), range(50, 80)
+KEYS, SEEN, UNSEEN = range(4, 20), range(20, 200), range(200, 260)
 
 
 def names_batch(chance: random.Random, n_questions: int, names: range) -> Batch:
@@ -395,29 +387,77 @@ def names_batch(chance: random.Random, n_questions: int, names: range) -> Batch:
         values = [chance.sample(names, 2) for _ in keys]
         for i, key in enumerate(keys):
             rows += [keys[gold], 2, key, *values[i], 1]
-            level = 40 if i == gold else 0
-            matches += [72 + level, 72, level + 7 * (i == gold), *[7 * (i == gold)] * 3]
+            level, share = (40, 7) if i == gold else (0, 0)
+            matches += [72 + level, 72, level + share, *[share] * 3]
         answers.append([*values[gold], 1])
-    return Batch(torch.tensor(rows), [6] * 3 * n_questions, [3] * n_questions, torch.tensor(answers), torch.tensor(matches))
+    tensors = [torch.tensor(part) for part in (rows, answers, matches)]
+    return Batch(tensors[0], [6] * 3 * n_questions, [3] * n_questions, *tensors[1:])
 
 
-def share_right(model: FusionReader, names: range) -> float:
-    batch = names_batch(random.Random(9), 100, names)
-    found = generate(model.eval(), model.encode(batch), Decoding(4))
+def share_right(model: FusionReader) -> float:
+    batch = names_batch(random.Random(9), 100, UNSEEN)
+    with torch.inference_mode():
+        found = generate(model.eval(), model.encode(batch), Decoding(4))
     return sum(a.ids == gold[:2] for a, gold in zip(found, batch.labels.tolist(), strict=True)) / 100
 
 
-@pytest.mark.parametrize("variant", [BOTH, Variant()], ids=["copies", "writes"])
-def test_a_fresh_reader_learns_to_copy_names_that_it_never_wrote(variant: Variant) -> None:
+def test_a_fresh_reader_learns_to_copy_names_that_it_never_wrote() -> None:
     torch.manual_seed(0)
-    model = fresh_reader_model("tiny", 80, variant)
+    model = fresh_reader_model("tiny", 260, BOTH)
     optimizer = Adafactor(model.parameters(), lr=2e-2, scale_parameter=True, relative_step=False)
     chance = random.Random(1)
-    for _ in range(120):
-        loss, _ = model.train()(names_batch(chance, 16, SEEN))
+    for step in range(1, 241):
+        loss, _ = model.train()(names_batch(chance, 8, SEEN))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    with torch.inference_mode():
-        print(share_right(model, SEEN), share_right(model, UNSEEN))
+        if step % 40 == 0 and share_right(model) > 0.95:
+            break
+    assert share_right(model) > 0.95
+    # It does copy: where the pointer is shut it is lost.
+    torch.nn.init.constant_(model.copying.gate.bias, -99.0)
+    assert share_right(model) < 0.6
+
+
+def test_a_reader_of_texts_trains_opens_and_answers(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    reader = FiDReader(fresh_reader_model("tiny", len(tokenizer()), BOTH), tokenizer(), max_tokens=48)
+    options = replace(CPU, max_steps=40, batch_size=12, optimizer="adafactor", learning_rate=1e-2)
+    single = [replace(e, target=e.question.answers[0]) for e in EXAMPLES]
+    train_reader(reader, single, options, tmp_path / "c", n_context=2)
+    reader.save(tmp_path / "reader")
+    opened = FiDReader.load(str(tmp_path / "reader"), max_tokens=48)
+    assert digest(opened.model) == digest(reader.model)
+    answers = [opened.read(e.question.text, e.hits) for e in single]
+    assert answers == [reader.read(e.question.text, e.hits) for e in single]
+    assert sum(a[0].text == e.target for a, e in zip(answers, single, strict=True) if a) >= 8
+
+
+# --- vocabularies of morphemes --------------------------------------------------------------------------------------
+
+
+def test_no_piece_goes_over_a_morpheme_s_border() -> None:
+    lines = (DEMO / "passages.jsonl").read_text(encoding="utf-8").splitlines()[:150]
+    texts = [json.loads(line)["text"] for line in lines]
+    parts: set[str] = set()  # runs of characters between spaces and borders
+    borders = []
+    for text, found in zip(texts, analyze_many(texts), strict=True):
+        borders.append({b.start: b.tag for a, b in pairwise(found) if a.end == b.start})
+        cut = "".join("\n" * (i in borders[-1]) + character for i, character in enumerate(text))
+        parts.update(cut.split())
+    over, crossed = {}, {}
+    for morphemes in (False, True):
+        tokens = train_tokenizer(texts, 2000, morphemes=morphemes)
+        pieces = [piece.removeprefix("▁") for piece in tokens.convert_ids_to_tokens(list(range(3, len(tokens))))]
+        over[morphemes] = [piece for piece in pieces if not any(piece in part for part in parts)]
+        assert not any("\ue000" in piece for piece in pieces)
+        crossed[morphemes] = []
+        for text, tags in zip(texts, borders, strict=True):
+            spans = tokens(text, return_offsets_mapping=True)["offset_mapping"]
+            inside = {i for start, end in spans for i in range(start + 1, end)}
+            crossed[morphemes] += [tag for i, tag in tags.items() if i in inside]
+    assert over[True] == [] and len(over[False]) > 100
+    # Of 7,306 borders a few are within pieces that are one morpheme elsewhere; hardly any before a particle.
+    assert len(crossed[True]) < 0.05 * len(crossed[False])
+    assert sum(tag.startswith("J") for tag in crossed[True]) <= 3

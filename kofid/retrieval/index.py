@@ -21,7 +21,7 @@ from kofid.retrieval.passages import Passages
 from kofid.retrieval.question import QueryTerm, weigh
 from kofid.retrieval.ranking import Ranking
 from kofid.retrieval.segment import hash_term
-from kofid.retrieval.sparse import Scores, SparseIndex
+from kofid.retrieval.sparse import Scores, SparseIndex, largest
 from kofid.types import Hit
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LONGEST_QUESTION = 10_000  # characters
 _DEPTH = 200  # passages of each kind that are weighed against one another
+_READ = 64  # of them, those whose sentences are looked at
 
 
 class Index:
@@ -205,28 +206,30 @@ class Index:
         """Return the best ``k`` by dense and sparse scores together.
 
         Candidates are the best ``depth`` of each kind, and every one has both its scores: what only one search found is
-        not treated as the other's last. Articles are spread as in ``search``, but for ``raw``.
+        not treated as the other's last. The best of them, fused, are looked at sentence by sentence and fused anew.
+        Articles are spread as in ``search``, but for ``raw``.
         """
         if not question.strip():
             return []
+        fused = fusion or fuse.Fusion()
         vector = encoder.encode_questions([question])
         depth = max(k, depth)
         query = self.query(question)
-        sparse = dict(self.sparse.pool(query, depth))
-        if not sparse:
+        sparse = self.sparse.score_all(query)
+        found = np.flatnonzero(sparse > 0)
+        if not len(found):
             return []  # nothing in it is known: the nearest vectors would answer any nonsense
         dense = dict(self.dense.search(vector, depth)[0])
-        positions = sorted(sparse.keys() | dense.keys())
-        if missing := [p for p in positions if p not in sparse]:
-            scores = self.sparse.score_all(query)
-            sparse |= {p: float(scores[p]) for p in missing}
+        best = found[largest(sparse[found], min(depth, len(found)))]
+        positions = sorted({*best.tolist(), *dense})
         missing = [p for p in positions if p not in dense]
         dense |= zip(missing, self.dense.score_some(vector[0], missing).tolist(), strict=True)
-        both = (np.array([kind[p] for p in positions], dtype=np.float32) for kind in (dense, sparse))
-        fused = (fusion or fuse.Fusion())(*both)
-        order = np.argsort(-fused, kind="stable")
-        ranked = [(positions[i], float(fused[i])) for i in order]
-        raw = fusion is not None and fusion.method == "raw"  # on no scale that the penalty knows
+        near = np.array([dense[p] for p in positions], dtype=np.float32)
+        order = np.argsort(-fused(near, sparse[positions]), kind="stable")[: max(_READ, 2 * k)]
+        closer = dict(self.sparse.with_sentences([(positions[i], float(sparse[positions[i]])) for i in order], query))
+        scores = fused(near[order], np.array([closer[positions[i]] for i in order], dtype=np.float32))
+        ranked = [(positions[order[i]], float(scores[i])) for i in np.argsort(-scores, kind="stable")]
+        raw = fused.method == "raw"  # on no scale that the penalty knows
         return self._hits((ranked if raw else self.sparse.spread(ranked))[:k], "cross")
 
     def _hits(self, scored: Iterable[tuple[int, float]], source: str) -> list[Hit]:

@@ -208,10 +208,9 @@ class SparseIndex:
         pool = self._best(asked, max(_POOL * k, _POOL_AT_LEAST) if chosen_among else k)
         return self.spread(self._with_sentences(pool, asked))[:k]
 
-    def pool(self, terms: Sequence[QueryTerm], n: int) -> list[tuple[int, float]]:
-        """Return (position, score) of ``n`` passages that score well, sentences counted, articles not yet spread."""
-        asked = [self._look_up(c, terms) for c in range(len(self.weights))]
-        return self._with_sentences(self._best(asked, n), asked)
+    def with_sentences(self, pool: list[tuple[int, float]], terms: Sequence[QueryTerm]) -> list[tuple[int, float]]:
+        """Return the pool in order of scores with what is added for terms that come together in one sentence."""
+        return self._with_sentences(pool, [self._look_up(c, terms) for c in range(len(self.weights))])
 
     def _best(self, asked: Sequence[_Asked], n: int) -> list[tuple[int, float]]:
         best: list[tuple[int, float]] = []
@@ -220,7 +219,7 @@ class SparseIndex:
             scores = self._score(number, asked, float(floor))
             found = np.flatnonzero(scores > floor)
             if len(found) > n:
-                found = found[_largest(scores[found], n)]
+                found = found[largest(scores[found], n)]
             best += zip((found + start).tolist(), scores[found].tolist(), strict=True)
             if len(best) > n:
                 best.sort(key=lambda entry: (-entry[1], entry[0]))
@@ -331,7 +330,7 @@ def _common(sorted_values: npt.NDArray[np.uint16], wanted: npt.NDArray[np.uint16
     return wanted[there], places[there]
 
 
-def _largest(scores: Scores, n: int) -> npt.NDArray[np.int64]:
+def largest(scores: Scores, n: int) -> npt.NDArray[np.int64]:
     """Return the places of the ``n`` largest scores; of equal ones the first."""
     if not n:
         return np.empty(0, np.int64)
