@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ class Reply:
     """What comes back for a question: candidate answers and the passages read, both best first.
 
     ``corrected`` is the question as it was searched for and read, where it was spelled wrongly; ``reading_seconds`` is
-    what the reader took.
+    what the reader took, ``seconds`` all of it.
     """
 
     question: str
@@ -49,6 +49,7 @@ class Reply:
     hits: list[Hit]
     corrected: str | None = None
     reading_seconds: float = 0.0
+    seconds: float = 0.0
 
     @property
     def answer(self) -> Answer | None:
@@ -70,6 +71,14 @@ class Reply:
         return sorted(self.hits, key=lambda hit: places.get(hit.passage.id, len(first)))
 
 
+class NoReader:
+    """Gives no answers: for those who want the passages alone."""
+
+    def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
+        """Return nothing."""
+        return []
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """An index and a reader. ``search`` is how passages are found; ``correct``: misspelled questions set right."""
@@ -82,6 +91,7 @@ class Pipeline:
 
     def ask(self, question: str) -> Reply:
         """Return answers to ``question``; no hits and no answers when nothing in it is known to the index."""
+        begun = time.perf_counter()
         question = clean(question).strip()
         if self.correct:
             hits, corrected = forgiving_search(self.index, self.search, question, self.k)
@@ -89,7 +99,8 @@ class Pipeline:
             hits, corrected = self.search(question, self.k), None
         start = time.perf_counter()
         answers = self.reader.read(corrected or question, hits)
-        return Reply(question, answers, hits, corrected, time.perf_counter() - start)
+        end = time.perf_counter()
+        return Reply(question, answers, hits, corrected, end - start, end - begun)
 
     def likely_sentence(self, question: str, passage: Passage) -> tuple[int, int]:
         """Return character offsets of the passage's sentence that shares most terms with the question."""

@@ -20,8 +20,8 @@ FLOORS = {
     1: ("types", "errors", "text", "language"),
     2: ("formats", "artifacts", "metrics", "significance", "devices", "bundled", "morphology", "blocks"),
     3: ("retrieval", "reader"),
-    4: ("training", "pipeline"),
-    5: ("evaluate", "rankings", "tuning", "comparison", "report", "conversion", "chat", "ablation"),
+    4: ("training", "pipeline", "shelf"),
+    5: ("evaluate", "rankings", "tuning", "comparison", "report", "conversion", "chat", "ablation", "experiment"),
     6: ("cli", "commands", "__main__"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

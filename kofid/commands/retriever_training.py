@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -126,7 +127,7 @@ class Job:
         from kofid.artifacts import is_artifact, open_artifact, write_file
         from kofid.training.data import folds
 
-        if output.exists() and not self.resume:
+        if common.first_process() and output.exists() and not self.resume:
             raise UsageError(
                 say(
                     f"{output}이(가) 이미 있습니다. 이어서 하려면 --resume, 아니면 지우세요.",
@@ -136,11 +137,21 @@ class Job:
         found = []
         for number, (chosen, held_out) in enumerate(folds(examples, n, self.options.seed), 1):
             path = output / f"fold-{number}"
+            questions = "\n".join([str(n), *(e.question.text for e in held_out)])
+            fold = {"fold": f"{number}/{n}", "held_out_sha256": hashlib.sha256(questions.encode()).hexdigest()}
             if is_artifact(path):
-                figures = open_artifact(path, "encoder").settings["figures"]
+                settings = open_artifact(path, "encoder").settings
+                if settings.get("held_out_sha256") != fold["held_out_sha256"]:
+                    raise UsageError(
+                        say(
+                            f"{path}은(는) 다른 질문이나 다른 겹으로 만든 것입니다. {output}을(를) 지우고 다시 하세요.",
+                            f"{path} was made of other questions or folds; remove {output} and start anew",
+                        )
+                    )
+                figures = settings["figures"]
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                figures = self.fit(chosen, path, held_out=held_out)
+                figures = replace(self, kept=self.kept | fold).fit(chosen, path, held_out=held_out)
             found.append({"fold": number, **figures, "held_out": [e.question.text for e in held_out]})
         if common.first_process():
             write_file(output / "folds.json", [json.dumps(row, ensure_ascii=False) + "\n" for row in found])

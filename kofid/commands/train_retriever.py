@@ -238,6 +238,8 @@ def _refuse_together(
         raise UsageError(
             say("--pretrain은 -i, --dev, --folds와 함께 못 씁니다", "--pretrain goes with none of -i, --dev, --folds")
         )
+    if folds == 1:
+        raise UsageError(say("--folds: 2 이상이어야 합니다", "--folds: must be 2 or more"))
     if folds and dev:
         raise UsageError(
             say("--folds는 남겨 둔 겹에서 잽니다: --dev는 빼세요", "--folds measures on its own folds; leave out --dev")

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from kofid.errors import InputError
+from kofid.formats.documents import documents_in, is_document, read_document
 from kofid.formats.records import Record, list_field, read_records, skip_or_raise, text_field
 from kofid.formats.split import PASSAGE_WORDS, split_article
 from kofid.language import say
@@ -29,13 +30,14 @@ def read_corpus(
 ) -> Iterator[Passage]:
     """Yield the passages of several files, cleaned, ids unique over all of them.
 
-    Reads passage and article JSONL, SQuAD/KorQuAD JSON, FiD/DPR JSON (``ctxs``), DPR's ``psgs_w100.tsv``, a BEIR
-    folder's ``corpus.jsonl``, and a mapping from id to document. ``split`` says whether texts are whole articles to be cut into passages of about
-    ``passage_words`` words; by default that is found out from the first texts of each file. Given a list
-    ``skipped``, a bad record is left out and its error appended there. Raises InputError naming file and line.
+    Reads documents (see ``kofid.formats.documents``) and folders of them, passage and article JSONL, SQuAD/KorQuAD JSON,
+    FiD/DPR JSON (``ctxs``), DPR's ``psgs_w100.tsv``, a BEIR folder's ``corpus.jsonl``, and a mapping from id to document.
+    ``split`` says whether texts are whole articles to be cut into passages of about ``passage_words`` words; by default
+    documents are, and for other files that is found out from the first texts. Given a list ``skipped``, a bad record or
+    document is left out and its error appended there. Raises InputError naming file and line.
     """
     seen: dict[str, str] = {}
-    for source in sources:
+    for source in chain.from_iterable(map(files_of, sources)):
         before = len(seen)
         for place, passage in _passages(source, split, passage_words, encoding, skipped):
             if passage.id in seen:
@@ -48,7 +50,7 @@ def read_corpus(
                 continue
             seen[passage.id] = place
             yield passage
-        if len(seen) == before:
+        if len(seen) == before and not (skipped is not None and is_document(source)):
             message = say(
                 f"{source}: 비어 있습니다. 쓸 수 있는 패시지가 하나도 없습니다.", f"{source}: empty, no usable passages"
             )
@@ -60,6 +62,8 @@ def _passages(
 ) -> Iterator[tuple[str, Passage]]:
     texts = _texts(source, encoding, skipped)
     head = list(islice(texts, _SNIFFED))
+    if split is None and is_document(source):
+        split = True
     if split is None:
         long = sum(len(passage.text.split()) > _ARTICLE_WORDS for _, passage in head)
         split = long > _ARTICLE_SHARE * len(head)
@@ -70,7 +74,21 @@ def _passages(
             yield place, passage
 
 
+def files_of(source: str) -> Iterator[str]:
+    """Yield the files of a folder of documents; any other source as it is."""
+    if Path(source).is_dir() and corpus_file(source) == source:
+        yield from documents_in(Path(source))
+    else:
+        yield source
+
+
 def _texts(source: str, encoding: str | None, skipped: list[str] | None) -> Iterator[tuple[str, Passage]]:
+    if is_document(source):
+        try:
+            yield source, read_document(source, encoding)
+        except InputError as error:
+            skip_or_raise(error, skipped)
+        return
     paragraphs: defaultdict[str, int] = defaultdict(int)
     contexts: set[str] = set()
     for record in read_records(corpus_file(source), encoding, skipped):

@@ -231,10 +231,13 @@ def _made(
 def _added(reader: FusionReader, weights: Mapping[str, torch.Tensor]) -> Weights:
     """Return first weights of what a checkpoint lacks since it neither matches nor copies: they change next to nothing."""
     added: Weights = {}
+    dtype = next(weights[name].dtype for name in weights)
     if reader.match is not None and "match.weight" not in weights:
-        added["match.weight"] = torch.zeros(reader.match.weight.shape)
+        added["match.weight"] = torch.zeros(reader.match.weight.shape, dtype=dtype)
     if reader.copying is not None and "copying.query.weight" not in weights:
-        copying = Copying(reader.config.d_model)
-        copying.start(fresh=False)
-        added |= {f"copying.{name}": weight for name, weight in copying.state_dict().items()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the same reader each time it is opened
+            copying = Copying(reader.config.d_model)
+            copying.start(fresh=False)
+        added |= {f"copying.{name}": weight.to(dtype) for name, weight in copying.state_dict().items()}
     return added

@@ -94,7 +94,8 @@ def encode_targets(
     rows = tokenizer(list(targets), truncation=True, max_length=max_tokens)["input_ids"]
     end = tokenizer.eos_token_id
     if pieces is not None and batch is not None:
-        sizes = np.add.reduceat([*batch.lengths, 0], np.cumsum([0, *batch.n_passages[:-1]])).tolist()
+        ends = np.cumsum([0, *batch.lengths])
+        sizes = np.diff(ends[np.cumsum([0, *batch.n_passages])]).tolist()
         sources = torch.split(batch.input_ids, sizes)
         rows = [
             [*pieces.as_in(np.array(row[:-1], np.int64), own.numpy()).tolist(), end] if row and row[-1] == end else row

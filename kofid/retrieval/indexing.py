@@ -255,18 +255,23 @@ def _other_build(there: object, here: object) -> IncompatibleArtifactError:
 
 
 def update_index(
-    path: Path, *, add: Iterable[Passage] = (), delete: Iterable[str] = (), progress: Progress = silent
+    path: Path,
+    *,
+    add: Iterable[Passage] = (),
+    delete: Iterable[str] = (),
+    notes: dict[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Add passages to an index and delete others, by their ids or by those of their articles.
 
     All that is added is held in memory. A passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
-    Scores are as if the index had been built anew. Return the new settings. Raises InputError for an unknown id to
+    Scores are as if the index had been built anew. ``notes`` go into the settings, which are returned. Raises InputError for an unknown id to
     delete, IncompatibleArtifactError when the index has vectors or another analyzer.
     """
     settings: dict[str, Any] = {}
     with write_artifact(path, "index", settings) as directory:
         old = open_artifact(path, "index")
-        settings |= old.settings
+        settings |= old.settings | (notes or {})
         if "dense" in settings:
             raise IncompatibleArtifactError(
                 say(

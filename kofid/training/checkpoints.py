@@ -45,4 +45,8 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     weights = load_file(str(checkpoint / WEIGHTS))
     if (checkpoint / AVERAGE).is_file():
         weights |= load_file(str(checkpoint / AVERAGE))
-    model.load_state_dict(weights)
+    own = model.state_dict()
+    kept = {weight.data_ptr(): name for name, weight in own.items() if name in weights}
+    # Of weights that are one tensor under several names a checkpoint has the first.
+    tied = {name: kept[weight.data_ptr()] for name, weight in own.items() if weight.data_ptr() in kept}
+    model.load_state_dict({name: weights[same] for name, same in tied.items()} | weights)

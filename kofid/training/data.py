@@ -73,7 +73,8 @@ def folds(examples: Sequence[Example], n: int, seed: int = 1) -> list[tuple[list
     group: dict[str, int] = {}
     members: list[list[Example]] = []
     for example in examples:
-        names = [example.question.text, *example.question.positive_ids]
+        gold = [hit.passage.id for hit in example.hits if is_positive(example.question, hit.passage)]
+        names = [example.question.text, *example.question.positive_ids, *gold]
         found = sorted({group[name] for name in names if name in group})
         home = found[0] if found else len(members)
         if not found:
@@ -90,6 +91,7 @@ def folds(examples: Sequence[Example], n: int, seed: int = 1) -> list[tuple[list
             say(f"{n}겹으로 나눌 질문이 모자랍니다", f"too few questions for {n} folds that share no passage")
         )
     Random(seed).shuffle(groups)
+    groups.sort(key=len, reverse=True)  # the largest first, for folds of one size
     parts: list[list[Example]] = [[] for _ in range(n)]
     for own in groups:
         min(parts, key=len).extend(own)

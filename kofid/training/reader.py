@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ VOCABULARY = 8_000
 _ANALYSED = 30_000
 # Words and digits around every question, passage and answer, which a reader's own texts may lack.
 _FRAME = f"{format_input('', Passage('', '', ''), 0)} {format_target('', range(10))}"
+# What a checkpoint may lack, and small enough to train whole.
+_ADDED = ("match.", "copying.")
 # Layers of cross-attention, norms too, in the decoders of T5 and GPT-2.
 _CROSS = re.compile(r"^decoder\.(block\.\d+\.layer\.1|h\.\d+\.(crossattention|ln_cross_attn))\.")
 
@@ -84,7 +87,9 @@ def initial_reader(
         shape: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
         return fresh_reader(size, texts, variant, vocab_size=vocab_size, morphemes=morphemes, seed=seed, **shape)
     if decoder is None:
-        return FiDReader.load(model, variant=None if variant == Variant() else variant)
+        own = open_reader_model(model).variant
+        asked = replace(variant, match=variant.match or own.match, copying=variant.copying or own.copying)
+        return FiDReader.load(model, variant=None if variant == Variant() else asked)
     joined = join(open_reader_model(model), open_gpt2(decoder), variant)
     return FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder))
 
@@ -195,7 +200,10 @@ def made_ready(model: FusionReader, options: TrainOptions) -> Iterator[Callable[
             from kofid.training.lora import Adapters
 
             seed_everything(options.seed)
-            adapters = Adapters(model, options.lora, starts_random if model.decoder_config else None)
+            joined = model.decoder_config is not None
+            adapters = Adapters(
+                model, options.lora, lambda name: name.startswith(_ADDED) or (joined and starts_random(name))
+            )
             yield adapters.merged
             adapters.merge()
         else:

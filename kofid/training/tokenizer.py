@@ -6,6 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # Between morphemes while pieces are learned: of no alphabet.
 _CUT = "\ue000"
+# Of the pieces that learning begins with: their number and their characters.
+_SEEDS, _LONGEST = 1_000_000, 16
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int, *, morphemes: bool = False) -> T5Tokenizer:
@@ -25,12 +28,26 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, *, morphemes: bool = 
     import sentencepiece
     from transformers import T5Tokenizer
 
+    seeds = ""
     if morphemes:
         texts = list(cut_at_morphemes(texts))
+        seeds = _seed_pieces(texts)
     counts = Counter(chain.from_iterable(texts))
     kept = {_CUT, *(character for character, _ in counts.most_common(vocab_size // 2))}
     rare = {ord(character): " " for character in counts if character not in kept}
     model = io.BytesIO()
+    with NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
+        file.write(seeds.translate(rare))
+        file.flush()
+        _train(texts, rare, model, vocab_size, seed_pieces=file.name if morphemes else "")
+    learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [(learned.id_to_piece(i), learned.get_score(i)) for i in range(len(learned))]
+    return T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def _train(texts: Sequence[str], rare: dict[int, str], model: io.BytesIO, vocab_size: int, *, seed_pieces: str) -> None:
+    import sentencepiece
+
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=(line for text in texts for line in text.translate(rare).splitlines()),
         model_writer=model,
@@ -44,11 +61,28 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, *, morphemes: bool = 
         bos_id=-1,
         num_threads=1,  # with more, the pieces differ from run to run
         minloglevel=2,
-        pretokenization_delimiter=_CUT if morphemes else "",
+        pretokenization_delimiter=_CUT if seed_pieces else "",
+        seed_sentencepieces_file=seed_pieces,
     )
-    learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    pieces = [(learned.id_to_piece(i), learned.get_score(i)) for i in range(len(learned))]
-    return T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def _seed_pieces(texts: Sequence[str]) -> str:
+    """Return the pieces to begin with, a line each with its count: what is inside a morpheme more than once.
+
+    SentencePiece itself begins with what several different words share, and never sees a name that always stands alone.
+    """
+    segments: Counter[str] = Counter()
+    for text in texts:
+        for word in text.split():
+            first, *others = word.split(_CUT)
+            segments.update(["\u2581" + first, *others])
+    counts: Counter[str] = Counter()
+    for segment, n in segments.items():
+        for start in range(len(segment)):
+            for end in range(start + 2, min(len(segment), start + _LONGEST) + 1):
+                counts[segment[start:end]] += n
+    kept = sorted((piece for piece, n in counts.items() if n > 1), key=lambda piece: (-counts[piece], piece))
+    return "".join(f"{piece}\t{counts[piece]}\n" for piece in kept[:_SEEDS] if not set(piece) & {_CUT, "\t"})
 
 
 def cut_at_morphemes(texts: Sequence[str]) -> Iterator[str]:
