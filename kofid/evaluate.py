@@ -8,7 +8,7 @@ from typing import Any
 
 from kofid.devices import peak_memory
 from kofid.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
-from kofid.pipeline import Pipeline
+from kofid.pipeline import SURE, Pipeline
 from kofid.reader.span_question import ASKS, question_type
 from kofid.text import character_f1, exact_match, robust_match
 from kofid.types import Question
@@ -106,6 +106,34 @@ def recall_at(predictions: Sequence[Prediction], k: int) -> dict[str, float]:
     """Return ``answer_recall@1``, ``@5``, ``@10`` ... to ``k``: the share whose first so many passages say an answer."""
     cutoffs = [*(cutoff for cutoff in HIT_CUTOFFS if cutoff < k), k]
     return {f"answer_recall@{cutoff}": _recall(predictions, cutoff) for cutoff in cutoffs}
+
+
+def risk_coverage(predictions: Sequence[Prediction]) -> list[tuple[float, float, float]]:
+    """Return (coverage, accuracy, confidence) of answering only the surest questions, from one question to all.
+
+    Accuracy is the share of right answers (robustly matched) among those answered (El-Yaniv and Wiener 2010, section 2).
+    Answers that are equally sure are given together.
+    """
+    ordered = sorted(predictions, key=lambda p: -p.confidence)
+    curve, right = [], 0
+    for n, prediction in enumerate(ordered, 1):
+        right += prediction.correct
+        if n == len(ordered) or ordered[n].confidence < prediction.confidence:
+            curve.append((n / len(ordered), right / n, prediction.confidence))
+    return curve
+
+
+def sureness(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Return the share of answers given as ``sure``, how many of them are right, and ``coverage@75``.
+
+    The last is the largest share of questions that can be answered by confidence with 75 % of the answers right.
+    """
+    sure = [p for p in predictions if p.confidence >= SURE]
+    found: dict[str, float] = {"sure": len(sure) / (len(predictions) or 1)}
+    if sure:
+        found["sure_right"] = sum(p.correct for p in sure) / len(sure)
+    reached = [coverage for coverage, accuracy, _ in risk_coverage(predictions) if accuracy >= 0.75]
+    return found | {"coverage@75": max(reached, default=0.0)}
 
 
 def _recall(predictions: Sequence[Prediction], k: int | None = None) -> float:

@@ -255,7 +255,12 @@ def dense_search(
     index: Index, mode: str, *, device: str = "auto", fusion: fuse.Fusion | None = None, depth: int = 200
 ) -> Search:
     """Return the search called ``mode`` (dense, sequential or cross) over an index with vectors."""
+    from kofid.devices import choose_device
+
     encoder = open_index_encoder(index, device=device)
+    place = choose_device(device)
+    if place.type != "cpu":
+        index.move_vectors(place)
     if mode == "dense":
         return lambda question, k: index.search_dense(question, k, encoder)
     if mode == "sequential":

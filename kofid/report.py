@@ -146,6 +146,20 @@ def write_curves(path: Path, systems: Sequence[System]) -> None:
         _save(figure, path)
 
 
+def write_risk_plot(path: Path, curve: Sequence[tuple[float, float, float]]) -> None:
+    """Write a plot of (coverage, accuracy, confidence): accuracy over coverage; as ``write_plot`` does."""
+    check_plot(path)
+    with _style() as figure_class:
+        figure = figure_class(figsize=(5, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([100 * coverage for coverage, _, _ in curve], [100 * accuracy for _, accuracy, _ in curve])
+        axes.set_xlabel(say("답한 질문 (%)", "questions answered (%)"))
+        axes.set_ylabel(say("맞은 답 (%)", "right (%)"))
+        axes.set_ylim(0, 105)
+        axes.spines[["top", "right"]].set_visible(False)
+        _save(figure, path)
+
+
 def hit_curve(system: System, n: int = 20) -> list[float]:
     """Return hit@1 to hit@``n`` of a system from its questions' reciprocal ranks."""
     ranks = [1 / measures["mrr"] if measures.get("mrr") else float("inf") for measures in system.measures.values()]

@@ -54,6 +54,17 @@ def run(
             help=say("틀린 답(em_robust) 가운데 처음 N개를 보이기", "Show the first N wrong answers (em_robust)"),
         ),
     ] = 0,
+    risk: Annotated[
+        Path | None,
+        typer.Option(
+            "--risk",
+            metavar="FILE.csv|.png|.svg",
+            help=say(
+                "확신이 높은 답부터 답할 때의 정답률 (위험-포괄 곡선)",
+                "How many answers are right when only the surest are given (risk-coverage curve)",
+            ),
+        ),
+    ] = None,
     mode: Mode = "auto",
     beams: Beams = 1,
     dtype: DType = "auto",
@@ -73,6 +84,10 @@ def run(
     from kofid.retrieval.fuse import Fusion
     from kofid.retrieval.index import Index
 
+    if risk is not None and risk.suffix != ".csv":
+        from kofid.report import check_plot
+
+        check_plot(risk)
     how = writing(dtype, int8, beams, temperature, top_p)
     asked = [q for q in given_questions(questions, encoding, limit) if q.answers]
     if not asked:
@@ -83,27 +98,44 @@ def run(
     chosen = open_reader(reader, device=device, n_context=k, writing=how)
     pipeline = Pipeline(opened, chosen, chosen_search(opened, mode, Fusion(), 200, device), k)
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
+    if risk is not None:
+        _write_risk(risk, results)
     if predictions is not None:
         write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results))
     _report(results, cost(results, chosen), k, wrong, json_output)
 
 
+def _write_risk(path: Path, results: Sequence[Prediction]) -> None:
+    from kofid.artifacts import write_file
+    from kofid.evaluate import risk_coverage
+    from kofid.report import write_risk_plot
+
+    curve = risk_coverage(results)
+    if path.suffix == ".csv":
+        rows = (f"{coverage:.5f},{accuracy:.5f},{confidence:.5f}\n" for coverage, accuracy, confidence in curve)
+        write_file(path, ["coverage,accuracy,confidence\n", *rows])
+    else:
+        write_risk_plot(path, curve)
+
+
 def _report(results: Sequence[Prediction], costs: dict[str, float], k: int, n_wrong: int, as_json: bool) -> None:
     from itertools import islice
 
-    from kofid.evaluate import recall_at, summarize, summarize_by_type
+    from kofid.evaluate import recall_at, summarize, summarize_by_type, sureness
 
     overall, by_type, recall = summarize(results), summarize_by_type(results), recall_at(results, k)
+    sure = sureness(results)
     wrong = list(islice((p for p in results if not p.correct), n_wrong))
     if console.wants_json(as_json):
         types = {name: console.rounded(metrics) for name, metrics in by_type.items()}
         listed = {"wrong": [p.to_json() for p in wrong]} if n_wrong else {}
-        console.print_json({**console.rounded(overall | recall | costs), "by_type": types, **listed})
+        console.print_json({**console.rounded(overall | recall | sure | costs), "by_type": types, **listed})
         return
     rows = [[say("모두", "all"), *console.percentages(overall)]]
     rows += [[_type_name(name), *console.percentages(metrics)] for name, metrics in by_type.items()]
     console.print_table("", [say("질문", "question"), *overall], rows)
     console.print_table("", list(recall), [console.percentages(recall)])
+    console.print_table("", list(sure), [console.percentages(sure)])
     console.print_table(
         "", list(costs), [[f"{value:,.3f}" if name == "seconds" else f"{value:,}" for name, value in costs.items()]]
     )

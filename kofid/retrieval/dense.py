@@ -211,6 +211,11 @@ class DenseIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    def vectors(self, start: int, end: int) -> Vectors:
+        """Return the vectors from ``start`` to before ``end``, as the index has kept them."""
+        found: Vectors = self._index.reconstruct_batch(np.arange(start, end, dtype=np.int64))
+        return found
+
     def search(self, vectors: Vectors, k: int) -> list[list[tuple[int, float]]]:
         """Return, for each question vector, (position, inner product) of the best ``k``, best first."""
         scores, positions = self._index.search(vectors, min(k, len(self)), params=self._deep(k))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import cached_property, lru_cache
@@ -25,8 +26,11 @@ from kofid.retrieval.sparse import Scores, SparseIndex, largest
 from kofid.types import Hit
 
 if TYPE_CHECKING:
+    import torch
+
     from kofid.retrieval.dense import DenseIndex
     from kofid.retrieval.encoder import Encoder
+    from kofid.retrieval.exact import TorchIndex
 
 _LONGEST_QUESTION = 10_000  # characters
 _DEPTH = 200  # passages of each kind that are weighed against one another
@@ -152,7 +156,7 @@ class Index:
     # --- dense ---
 
     @cached_property
-    def dense(self) -> DenseIndex:
+    def dense(self) -> DenseIndex | TorchIndex:
         """The vectors; raises IncompatibleArtifactError when the index was built without."""
         from kofid.retrieval.dense import DenseIndex
 
@@ -166,6 +170,17 @@ class Index:
                 )
             )
         return index
+
+    def move_vectors(self, device: torch.device) -> None:
+        """Search the vectors on an accelerator from now on; they stay where they are when it has too little memory."""
+        import torch
+
+        from kofid.retrieval.dense import DenseIndex
+        from kofid.retrieval.exact import TorchIndex
+
+        if isinstance(self.dense, DenseIndex):
+            with contextlib.suppress(torch.OutOfMemoryError):
+                self.dense = TorchIndex(self.dense, device)
 
     @property
     def dense_settings(self) -> dict[str, Any]:
