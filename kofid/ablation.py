@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kofid.artifacts import is_artifact, write_file
-from kofid.errors import KofidError
-from kofid.language import say
+from kofid.steps import run_kofid
 
 # The options of `kofid train-reader` that make each variant.
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -60,18 +57,3 @@ class Ablation:
             trained = run_kofid("train-reader", *self.train, *VARIANTS[name], "-o", str(reader), *resume)
         found = run_kofid("evaluate", *self.evaluate, "--reader", str(reader))
         return {"name": name, **{measure: found[measure] for measure in MEASURES}, "loss": trained.get("loss")}
-
-
-def run_kofid(*arguments: str) -> dict[str, Any]:
-    """Run kofid and return the object it prints; its progress goes to this process's standard error."""
-    command = [sys.executable, "-m", "kofid", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise KofidError(
-            say(
-                f"{' '.join(command[2:])} 이(가) 종료 코드 {done.returncode}로 끝났습니다. 같은 명령으로 이어 갑니다.",
-                f"{' '.join(command[2:])} ended with exit code {done.returncode}; the same command goes on",
-            )
-        )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found

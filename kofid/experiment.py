@@ -7,9 +7,7 @@ files, each with the vectors of an encoder), ``results/`` one file a system and 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,28 +15,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from kofid.ablation import run_kofid
-from kofid.artifacts import is_artifact, write_file
+from kofid.artifacts import write_file
 from kofid.comparison import System
 from kofid.errors import InputError, UsageError
 from kofid.formats import read_questions
 from kofid.language import say
 from kofid.rankings import read_measures
+from kofid.steps import Step, measure_step, run_steps, vectors_step
 from kofid.training.data import folds
 from kofid.types import Example, Question
 
 GRID = ("model", "epochs", "mode", "fusion", "lambda")
 MODES = ("sparse", "dense", "sequential", "cross")
 _KEYS = ("index", "questions", "dev", "folds", "grid", "options")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of the experiment, and the file or artifact that says it is done."""
-
-    what: str
-    arguments: Sequence[str]
-    done: Path
 
 
 @dataclass(frozen=True)
@@ -97,8 +86,7 @@ class Experiment:
                     yield self._train(name, model, epochs, train, encoder)
                 index = self.folder / "indexes" / name
                 used = str(encoder) if epochs else str(model)
-                marked = index.with_name(f"{name}.done")
-                yield Step(f"index {name}", ["index", "-o", str(index), "--dense", used], marked)
+                yield vectors_step(f"index {name}", self.index, index, used)
                 for system, options in self._searches():
                     yield self._measure(_slug(model, f"e{epochs}", system), fold, dev, index, options)
 
@@ -121,21 +109,11 @@ class Experiment:
         arguments = ["train-retriever", train, "-i", str(self.index), "--model", str(model), "--epochs", str(epochs)]
         for option, value in self.options.items():
             arguments += [f"--{option}"] if value is True else [f"--{option}", str(value)]
-        resume = ["--resume"] if encoder.with_name(f".{encoder.name}.checkpoints").is_dir() else []
-        return Step(f"train {name}", [*arguments, "-o", str(encoder), *resume], encoder)
+        return Step(f"train {name}", [*arguments, "-o", str(encoder)], encoder)
 
     def _measure(self, system: str, fold: str, dev: str, index: Path, options: Sequence[str]) -> Step:
         done = self.folder / "results" / f"{_slug(system)}.{fold}.jsonl"
-        arguments = ["retrieve", "-i", str(index), "--eval", dev, "--per-question", str(done), "--no-correct", *options]
-        return Step(f"measure {system} {fold}", arguments, done)
-
-    def _copy_index(self, path: Path) -> None:
-        """Make an index that shares the given one's files, which are never written in place."""
-        if not path.exists():
-            new = path.with_name(f".{path.name}.new")
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.copytree(self.index, new, copy_function=_link)
-            new.rename(path)
+        return measure_step(f"measure {system} {fold}", index, dev, done, options)
 
     def _questions(self) -> dict[str, tuple[str, str]]:
         """Return the files of questions to train on and to measure, by the name of the fold."""
@@ -160,18 +138,10 @@ class Experiment:
 
         ``on_step`` is told each step before it runs, and whether it was done before. Raises KofidError where one fails.
         """
-        for part in ("encoders", "indexes", "results"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        steps = list(self.steps())
+        run_steps(steps, on_step)
         results: dict[str, list[Path]] = {}
-        for step in self.steps():
-            done = is_artifact(step.done) if step.done.parent.name == "encoders" else step.done.exists()
-            on_step(step, done)
-            if not done:
-                if step.done.suffix == ".done":
-                    self._copy_index(step.done.with_suffix(""))
-                run_kofid(*step.arguments)
-                if step.done.suffix == ".done":
-                    write_file(step.done, [])
+        for step in steps:
             if step.done.parent.name == "results":
                 results.setdefault(step.done.name.rpartition(".")[0].rpartition(".")[0], []).append(step.done)
         systems = []
@@ -192,11 +162,3 @@ def _line(question: Question) -> str:
     entry = {"id": question.id, "question": question.text}
     more = {"answers": question.answers, "positive_ids": question.positive_ids}
     return json.dumps({**entry, **more}, ensure_ascii=False) + "\n"
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -176,7 +176,7 @@ def test_gradients_equal_those_of_the_padded_twin(skt: bool) -> None:
     names = [f"encoder.block.{i}.layer.0.SelfAttention.{part}.weight" for i in (0, 1) for part in "qkvo"]
     own, other = dict(reader.named_parameters()), dict(twin.t5.named_parameters())
     for name in [*names, "encoder.block.1.layer.1.DenseReluDense.wi_0.weight", "encoder.final_layer_norm.weight"]:
-        torch.testing.assert_close(own[name].grad, other[name].grad, atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(own[name].grad, other[name].grad, atol=3e-5, rtol=1e-3)
         assert own[name].grad.abs().max() > 1e-4, name
 
 
@@ -228,6 +228,51 @@ def test_scores_equal_a_slow_walk_over_heads_and_states(variant: Variant, skt: b
         assert found == pytest.approx(slow_scores(reader, one), abs=1e-5)
     first = score_passages(reader, encoded)[0]
     assert max(first) - min(first) > 1e-3  # the comparison is of numbers that differ
+
+
+def slow_variant(reader: FusionReader, encoded: Encoded, how: str, labels: list[int]) -> list[float]:
+    """Return another kind of score of one question, by queries, keys and values of one token and head at a time."""
+    tokens = [reader.start_token, *labels[:-1]]
+    asked: list[tuple[CrossAttention, torch.Tensor]] = []
+    watch = lambda cross, asking, _: asked.append((cross, asking[0]))  # noqa: E731
+    reader.decode(torch.tensor([tokens]), reader.remember([encoded]), watch=watch)
+    owners = torch.tensor([p for p, n in enumerate(encoded.lengths) for _ in range(n)])
+    found = torch.zeros(len(encoded.lengths))
+    for cross, asking in asked:
+        for token in asking:
+            for h in range(cross.n_heads):
+                shared = h * cross.n_kv_heads // cross.n_heads
+                query = cross.q(token).view(cross.n_heads, cross.d_head)[h]
+                keys = cross.k(encoded.states).view(-1, cross.n_kv_heads, cross.d_head)[:, shared]
+                values = cross.v(encoded.states).view(-1, cross.n_kv_heads, cross.d_head)[:, shared]
+                logits = cross.scale * keys @ query
+                mass = logits.softmax(0) * (values**2).sum(1).sqrt()
+                for p in range(len(found)):
+                    own = owners == p
+                    found[p] += {"answer": logits[own].mean(), "max": logits[own].max(), "norm": mass[own].sum()}[how]
+    return (found / (len(tokens) * sum(cross.n_heads for cross, _ in asked))).tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("how", ["answer", "max", "norm"])
+def test_other_scores_equal_a_slow_walk(how: str, variant: Variant, skt: bool) -> None:
+    reader = lively(4, variant, skt=skt, std=0.3)
+    encoded = reader.encode(random_batch((3, 1, 2)))
+    labels = torch.tensor([[5, 9, 1], [7, 1, -100], [4, 1, -100]])
+    expected = [
+        slow_variant(reader, one, how, [t for t in row if t >= 0])
+        for one, row in zip(encoded, labels.tolist(), strict=True)
+    ]
+    for found, slow in zip(score_passages(reader, encoded, how, labels), expected, strict=True):
+        assert found == pytest.approx(slow, abs=2e-5)
+    assert max(expected[0]) - min(expected[0]) > 1e-4
+    alone = score_passages(reader, encoded[:1], "max")[0]
+    if how == "max":  # without an answer the first token's
+        assert alone == pytest.approx(slow_variant(reader, encoded[0], "max", [1]), abs=2e-5)
+    with pytest.raises(ValueError, match="answers"):
+        score_passages(reader, encoded, "answer")
 
 
 @torch.no_grad()

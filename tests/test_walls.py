@@ -21,7 +21,19 @@ FLOORS = {
     2: ("formats", "artifacts", "metrics", "significance", "devices", "bundled", "morphology", "blocks"),
     3: ("retrieval", "reader"),
     4: ("training", "pipeline", "shelf"),
-    5: ("evaluate", "rankings", "tuning", "comparison", "report", "conversion", "chat", "ablation", "experiment"),
+    5: (
+        "evaluate",
+        "rankings",
+        "tuning",
+        "comparison",
+        "report",
+        "conversion",
+        "chat",
+        "ablation",
+        "experiment",
+        "distillation",
+        "steps",
+    ),
     6: ("cli", "commands", "__main__"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -16,7 +16,7 @@ from kofid.language import say
 
 if TYPE_CHECKING:
     from kofid.comparison import Comparison, System
-    from kofid.experiment import Step
+    from kofid.steps import Step
 
 NEEDS_ARGUMENTS = True
 HELP = say(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kofid.errors import InputError
 from kofid.language import say
 from kofid.reader.confidence import Confidence, plain_confidence
-from kofid.reader.inputs import PASSAGE_TOKENS, encode_inputs, parse_target
+from kofid.reader.inputs import PASSAGE_TOKENS, encode_inputs, encode_targets, parse_target
 from kofid.text import has_answer
 from kofid.types import Answer, Hit
 
@@ -131,13 +131,27 @@ class FiDReader:
             return [Answer(text, confidence, passage, cited=sources)]
         return [Answer(text, confidence, passage, start, start + len(text), sources)]
 
-    def score(self, pairs: Sequence[tuple[str, Sequence[Hit]]], batch_size: int = 4) -> Iterator[list[Hit]]:
-        """Yield each question's hits with the reader's cross-attention scores, in the order given."""
+    def score(
+        self,
+        pairs: Sequence[tuple[str, Sequence[Hit]]],
+        how: str = "first",
+        answers: Sequence[str] | None = None,
+        batch_size: int = 4,
+    ) -> Iterator[list[Hit]]:
+        """Yield each question's hits with the reader's cross-attention scores, in the order given.
+
+        ``how``: see ``score_passages``. ``answers`` are looked at token by token where they are given.
+        """
         from kofid.reader.scores import score_passages
 
         for start in range(0, len(pairs), batch_size):
             chosen = pairs[start : start + batch_size]
-            rows = score_passages(self.model, self._encode([q for q, _ in chosen], [hits for _, hits in chosen]))
+            encoded = self._encode([q for q, _ in chosen], [hits for _, hits in chosen])
+            labels = None
+            if answers is not None:
+                labels = encode_targets(self.decoder_tokenizer, answers[start : start + batch_size])
+                labels = labels.to(self.model.device)
+            rows = score_passages(self.model, encoded, how, labels)
             for (_, hits), row in zip(chosen, rows, strict=True):
                 yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, row, strict=True)]
 

@@ -6,31 +6,68 @@ from collections.abc import Sequence
 
 import torch
 
-from kofid.reader.batch import Encoded
+from kofid.reader.batch import IGNORED, Encoded
 from kofid.reader.fusion import FusionReader
 from kofid.reader.heads import CrossAttention, Memory
 
+# How scores are made; the first is that of Izacard and Grave 2021b.
+SCORES = ("first", "answer", "max", "norm")
+
 
 @torch.inference_mode()
-def score_passages(model: FusionReader, encoded: Sequence[Encoded]) -> list[list[float]]:
-    """Return a score for each passage of each question.
+def score_passages(
+    model: FusionReader,
+    encoded: Sequence[Encoded],
+    how: str = "first",
+    labels: torch.Tensor | None = None,
+) -> list[list[float]]:
+    """Return a score for each passage of each question, from cross-attention averaged over heads and layers.
 
-    Cross-attention logits (before the softmax) of the first decoded token, averaged over heads, layers and the passage's
-    states (Izacard and Grave 2021b, "Distilling Knowledge from Reader to Retriever", section 3.2).
+    ``first``: logits (before the softmax) of the first decoded token, averaged over the passage's states (Izacard and
+    Grave 2021b, "Distilling Knowledge from Reader to Retriever", section 3.2). ``answer``: the same averaged over all tokens
+    of an answer, ``labels`` (n_questions, n_tokens) padded with -100; so the others, too, where labels are given. ``max``: the
+    highest of the passage's logits. ``norm``: its share of attention, each state's times the length of its value (Izacard
+    et al. 2023, "Atlas", section 2.2; Kobayashi et al. 2020, section 3).
     """
-    sums = [torch.zeros(len(e.states), device=model.device) for e in encoded]
+    if how == "answer" and labels is None:
+        raise ValueError("no answers to score by")
+    start = torch.full((len(encoded), 1), model.start_token, device=model.device)
+    given, counted = start, torch.ones_like(start, dtype=torch.bool)
+    if labels is not None:
+        given = torch.cat((start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, 0)), dim=1)
+        counted = labels != IGNORED
+    totals = [torch.zeros(len(e.lengths), device=model.device) for e in encoded]
     layers = 0
 
     def add(attention: CrossAttention, asking: torch.Tensor, memories: Sequence[Memory]) -> None:
         nonlocal layers
         layers += 1
-        for total, token, memory in zip(sums, asking[:, 0], memories, strict=True):
-            total.add_(attention.logits(token[None], memory).mean(0)[0])
+        for total, tokens, keep, memory, e in zip(totals, asking, counted, memories, encoded, strict=True):
+            logits = attention.logits(tokens[keep], memory).float()  # (n_heads, n_tokens, n_states)
+            if how == "norm":
+                lengths = _value_lengths(attention, memory)
+                logits = logits.softmax(-1) * lengths[:, None]
+            parts = torch.split(logits.mean((0, 1)) if how != "max" else logits, e.lengths, dim=-1)
+            if parts:
+                total.add_(torch.stack([_of_passage(part, how) for part in parts]))
 
-    start = torch.full((len(encoded), 1), model.start_token, device=model.device)
     if encoded:
-        model.decode(start, model.remember(encoded), watch=add)
-    return [
-        [(own.sum() / max(1, len(own)) / layers).item() for own in torch.split(total, e.lengths)]
-        for total, e in zip(sums, encoded, strict=True)
-    ]
+        model.decode(given, model.remember(encoded), watch=add)
+    return [(total / max(1, layers)).tolist() for total in totals]
+
+
+def _of_passage(part: torch.Tensor, how: str) -> torch.Tensor:
+    """Return what a passage's states come to: their mean, the mean of heads' and tokens' highest, or their sum."""
+    if not part.shape[-1]:
+        return part.new_zeros(())
+    if how == "max":
+        return part.amax(-1).mean()
+    return part.sum() if how == "norm" else part.mean()
+
+
+def _value_lengths(attention: CrossAttention, memory: Memory) -> torch.Tensor:
+    """Return the Euclidean lengths of values, (n_heads, n_states): those of a group of heads are the same."""
+    if memory.values is None:
+        raise ValueError("an absorbed memory has no values")
+    group = attention.n_heads // attention.n_kv_heads
+    return memory.values.float().norm(dim=-1).repeat_interleave(group, dim=0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kofid.errors import InputError
+from kofid.language import say
 from kofid.reader.fid import FiDReader
 from kofid.retrieval.encoder import Encoder
 from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS
-from kofid.training.contrast import part
+from kofid.training.contrast import in_batch_loss, key, part
 from kofid.training.data import distillation_dataset
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.types import Example
@@ -24,28 +26,70 @@ def score_examples(
     reader: FiDReader,
     examples: Sequence[Example],
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
+    how: str = "first",
 ) -> Iterator[Example]:
-    """Yield the examples, each hit's score replaced by the reader's cross-attention score."""
-    scored = reader.score([(e.question.text, e.hits) for e in examples])
+    """Yield the examples, each hit's score replaced by the reader's cross-attention score (see ``score_passages``).
+
+    ``first`` looks at the first decoded token; the others at all tokens of the answer where every example has one.
+    """
+    answers = [e.target or next(iter(e.question.answers), "") for e in examples]
+    known = answers if how != "first" and all(answers) else None
+    if how == "answer" and known is None:
+        raise InputError(say("답(answers)이 없는 질문이 있습니다", "some questions have no answers to score by"))
+    scored = reader.score([(e.question.text, e.hits) for e in examples], how, known)
     for example, hits in zip(examples, progress(scored, len(examples)), strict=True):
         yield replace(example, hits=tuple(hits))
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """How the retriever follows the reader.
+
+    ``temperature`` divides the reader's scores, ``retriever_temperature`` the inner products: 0 is the square root of the
+    dimension (section 3.3), or 0.05 where vectors have length 1. ``reduction`` is ``batchmean``, the divergence of a question
+    averaged over questions, or ``mean``, that over passages too. ``contrast`` adds so much of the loss of the best-scored passage
+    among those of the whole batch (Karpukhin et al. 2020, section 3.2).
+    """
+
+    temperature: float = 1.0
+    retriever_temperature: float = 0.0
+    reduction: str = "batchmean"
+    contrast: float = 0.0
+
+    def suited(self, encoder: Encoder) -> Distillation:
+        """Return this with the retriever's own temperature."""
+        if self.retriever_temperature:
+            return self
+        unit = encoder.kind().get("normalize", True)
+        return replace(self, retriever_temperature=_UNIT if unit else encoder.dimension**0.5)
+
+
+# Inner products of vectors of length 1 differ by little: divided by this they can be as sure as a reader.
+_UNIT = 0.05
+
+
 def kl_loss(
-    question: torch.Tensor, passages: torch.Tensor, reader_scores: torch.Tensor, temperature: float = 1.0
+    question: torch.Tensor,
+    passages: torch.Tensor,
+    reader_scores: torch.Tensor,
+    temperature: float = 1.0,
+    retriever_temperature: float | None = None,
+    reduction: str = "batchmean",
 ) -> torch.Tensor:
     """Return KL(softmax(reader scores) || softmax(inner products)), averaged over questions (section 3.3, eq. 4).
 
     Shapes: question (batch, dimension), passages (batch, n_passages, dimension), reader scores
-    (batch, n_passages) with -inf where a question has fewer passages.
+    (batch, n_passages) with -inf where a question has fewer passages. ``reduction`` ``mean`` divides by the number of
+    passages, too.
     """
     import torch
     from torch.nn.functional import kl_div
 
-    scores = torch.einsum("bd,bnd->bn", question, passages) / question.shape[-1] ** 0.5
+    scores = torch.einsum("bd,bnd->bn", question, passages)
+    scores = scores / (retriever_temperature or question.shape[-1] ** 0.5)
     missing = reader_scores.isinf()
     log_retriever = scores.masked_fill(missing, -torch.inf).log_softmax(-1).masked_fill(missing, 0.0)
-    return kl_div(log_retriever, (reader_scores / temperature).softmax(-1), reduction="batchmean")
+    return kl_div(log_retriever, (reader_scores / temperature).softmax(-1), reduction=reduction)
 
 
 def distill(
@@ -54,12 +98,13 @@ def distill(
     options: TrainOptions,
     checkpoints: Path,
     *,
-    temperature: float = 1.0,
+    how: Distillation | None = None,
     resume: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
     """Train ``encoder`` in place to rank each example's passages as their scores (the reader's) do."""
     dataset = distillation_dataset(examples)
+    chosen = (how or Distillation()).suited(encoder)
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         import torch
@@ -74,15 +119,34 @@ def distill(
         return (
             {"question_" + k: v for k, v in batch.items()}
             | {"passage_" + k: v for k, v in passages.items()}
-            | {"scores": scores}
+            | {"scores": scores, "keys": torch.tensor([key(text) for text in texts]).view(len(rows), -1)}
         )
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         question, passages = (encoder.embed(part(name, inputs)) for name in ("question", "passage"))
-        return kl_loss(question, passages.view(len(question), -1, encoder.dimension), inputs["scores"], temperature)
+        own, scores = passages.view(len(question), -1, encoder.dimension), inputs["scores"]
+        value = kl_loss(question, own, scores, chosen.temperature, chosen.retriever_temperature, chosen.reduction)
+        if chosen.contrast:
+            value = value + chosen.contrast * _contrast(question, own, scores, inputs["keys"], chosen)
+        return value
 
     figures = train(
         encoder.model, dataset, collate, loss, options, checkpoints, by_itself=True, resume=resume, on_step=on_step
     )
     encoder.model.eval()
     return figures
+
+
+def _contrast(
+    question: torch.Tensor, passages: torch.Tensor, scores: torch.Tensor, keys: torch.Tensor, how: Distillation
+) -> torch.Tensor:
+    """Return the in-batch loss of each question's best-scored passage, the first in its row being that one."""
+    import torch
+
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    ordered = passages.gather(1, order[..., None].expand_as(passages))
+    keys, there = keys.gather(1, order), ~scores.gather(1, order).isinf()
+    there[:, 0] = False
+    rest, rest_keys = ordered[there], keys[there]
+    candidates = torch.cat((ordered[:, 0], rest))
+    return in_batch_loss(question, candidates, torch.cat((keys[:, 0], rest_keys)), how.retriever_temperature)
