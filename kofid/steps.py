@@ -83,7 +83,7 @@ def _link(source: str, target: str) -> None:
 
 
 def run_kofid(*arguments: str) -> dict[str, Any]:
-    """Run kofid and return the object it prints; its progress goes to this process's standard error."""
+    """Run kofid and return the object it prints last, if any; its progress goes to this process's standard error."""
     command = [sys.executable, "-m", "kofid", *arguments, "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -93,5 +93,6 @@ def run_kofid(*arguments: str) -> dict[str, Any]:
                 f"{' '.join(command[2:])} ended with exit code {done.returncode}; the same command goes on",
             )
         )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    lines = done.stdout.splitlines()
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     return found

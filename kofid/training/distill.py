@@ -89,7 +89,8 @@ def kl_loss(
     scores = scores / (retriever_temperature or question.shape[-1] ** 0.5)
     missing = reader_scores.isinf()
     log_retriever = scores.masked_fill(missing, -torch.inf).log_softmax(-1).masked_fill(missing, 0.0)
-    return kl_div(log_retriever, (reader_scores / temperature).softmax(-1), reduction=reduction)
+    total = kl_div(log_retriever, (reader_scores / temperature).softmax(-1), reduction="sum")
+    return total / (len(question) if reduction == "batchmean" else scores.numel())
 
 
 def distill(
