@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from kofid.errors import InputError, UsageError
+from kofid.errors import IncompatibleArtifactError, InputError, UsageError
 from kofid.retrieval import dense
 from kofid.retrieval.dense import DenseIndex, choose_factory, estimate_bytes, recall_against_flat
 from kofid.retrieval.exact import TorchIndex
 from kofid.retrieval.index import Index
-from kofid.retrieval.indexing import Encoding, add_vectors, build_index
+from kofid.retrieval.indexing import Encoding, add_vectors, build_index, update_index
 from kofid.types import Passage
 
 pytest.importorskip("faiss")
@@ -113,6 +113,25 @@ def test_shares_joined_are_the_whole(whole: bytes, kb: Path, n: int) -> None:
     assert [s["dense"] is None for s in settings] == [True] * (n - 1) + [False]
     assert vectors_of(kb) == whole
     assert sum(encoder.n_encoded for encoder in encoders) == 53
+
+
+def test_an_index_with_vectors_can_be_changed(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "changed"
+    build_index(path, [*PASSAGES[:40], Passage("alt", "옛글", "이제 없는 글이다")], encoding=encoding(Hashed()))
+    with pytest.raises(IncompatibleArtifactError):
+        update_index(path, add=PASSAGES[40:])
+    with pytest.raises(IncompatibleArtifactError):
+        update_index(path, add=PASSAGES[40:], encoding=Encoding(Hashed(), "other", "0" * 64))
+    assert len(Index.open(path)) == 41  # a refusal changes nothing
+    update_index(path, add=PASSAGES[40:], delete=["alt"], encoding=encoding(Hashed()))
+    index = Index.open(path)
+    assert len(index.dense) == len(index) == 53
+    for passage in (PASSAGES[0], PASSAGES[39], PASSAGES[40], PASSAGES[52]):
+        (hit,) = index.search_dense(passage.text, 1, Hashed())
+        assert hit.passage == passage and hit.score == pytest.approx(
+            float(np.sum(Hashed.vector(passage.text) ** 2)), rel=1e-5
+        )
+    assert index.search_dense("이제 없는 글이다", 1, Hashed())[0].passage.id != "alt"
 
 
 def test_vectors_replace_those_of_another_encoder(kb: Path, small_shards: None) -> None:

@@ -182,7 +182,7 @@ def run(
     if add or delete:
         if corpus and not add:
             raise UsageError(say("파일도 더하려면 --add를 쓰세요", "to add the files too, use --add"))
-        settings = _change(output, passages, delete or [])
+        settings = _change(output, passages, delete or [], device)
     else:
         components = parse_components(analyzer)
         chosen = Analyzer(components, _tags(tags), context, _user_words(user_dict, encoding))
@@ -220,10 +220,14 @@ def _build(
         raise
 
 
-def _change(output: Path, passages: Iterable[Passage], delete: list[str]) -> dict[str, Any]:
+def _change(output: Path, passages: Iterable[Passage], delete: list[str], device: str) -> dict[str, Any]:
+    """Change an index; one with vectors has them made anew by their encoder."""
+    from kofid.artifacts import open_artifact
     from kofid.retrieval.indexing import update_index
 
-    return update_index(output, add=passages, delete=_ids(delete), progress=console.progress)
+    dense = open_artifact(output, "index").settings.get("dense")
+    encoding = open_encoding(dense["encoder"], dense["faiss"], device) if dense else None
+    return update_index(output, add=passages, delete=_ids(delete), encoding=encoding, progress=console.progress)
 
 
 def _ids(given: list[str]) -> Iterator[str]:

@@ -260,23 +260,25 @@ def update_index(
     add: Iterable[Passage] = (),
     delete: Iterable[str] = (),
     notes: dict[str, Any] | None = None,
+    encoding: Encoding | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Add passages to an index and delete others, by their ids or by those of their articles.
 
     All that is added is held in memory. A passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
-    Scores are as if the index had been built anew. ``notes`` go into the settings, which are returned. Raises InputError for an unknown id to
-    delete, IncompatibleArtifactError when the index has vectors or another analyzer.
+    Scores are as if the index had been built anew. ``notes`` go into the settings, which are returned. An
+    index with vectors needs the ``encoding`` that made them, and has them made anew. Raises InputError for an unknown id to
+    delete, IncompatibleArtifactError for another analyzer, and for vectors of another encoder or without one.
     """
     settings: dict[str, Any] = {}
     with write_artifact(path, "index", settings) as directory:
         old = open_artifact(path, "index")
         settings |= old.settings | (notes or {})
-        if "dense" in settings:
+        if "dense" in settings and (encoding is None or encoding.fingerprint != settings.pop("dense")["fingerprint"]):
             raise IncompatibleArtifactError(
                 say(
-                    f"{path}: 벡터가 있는 색인은 고칠 수 없습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
-                    f"{path}: an index with vectors cannot be changed; build it again: kofid index ... -o {path} --dense MODEL",
+                    f"{path}: 벡터를 만든 인코더가 있어야 고칠 수 있습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
+                    f"{path}: to be changed it needs the encoder of its vectors; build it again: kofid index ... -o {path} --dense MODEL",
                 )
             )
         analyzer = stored_analyzer(old.directory, settings)
@@ -302,7 +304,7 @@ def update_index(
         positions = [np.array(sorted(p), np.uint16) for p in deleted[:n]]
         write_deleted(directory, positions + [np.empty(0, np.uint16)] * n_written)
         (directory / USER_DICTIONARY).write_bytes((old.directory / USER_DICTIONARY).read_bytes())
-        _complete(directory, settings, None, progress)
+        _complete(directory, settings, encoding, progress)
     return settings
 
 
