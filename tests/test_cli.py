@@ -137,7 +137,7 @@ HELP = [
     ("train-reader", "{data}...", "리더를 훈련합니다", "Train a reader"),
     ("distill", "{data}...", "리더를 검색기로 증류합니다", "Distil a reader into a retriever"),
     ("ablate", "{questions}...", "FiD의 변형들을 똑같이", "Train and measure the variants of FiD"),
-    ("experiment", "GRID.TOML", "검색기의 격자를", "Train and measure a grid of retrievers"),
+    ("experiment", "{GRID.toml}", "검색기의 격자를", "Train and measure a grid of retrievers"),
     ("verify", "{path}", "색인이나 모델의 모든 파일을", "Check every file of an index or model"),
     ("doctor", "", "설치를 살핍니다", "Look over the installation"),
 ]
