@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from kofid.text import clean, sentence_spans
 from kofid.types import Answer, Example, Hit, Passage, Reader
 
 if TYPE_CHECKING:
+    from kofid.reader.generate import Decoding
     from kofid.retrieval.cross_encoder import CrossEncoder
     from kofid.retrieval.encoder import Encoder
 
@@ -131,16 +132,31 @@ def forgiving_search(index: Index, search: Search, question: str, k: int) -> tup
 class Writing:
     """How a reader that writes its answers does so.
 
-    ``dtype`` of its numbers, ``int8`` products ("none", "decoder", "all"), ``n_beams``; a ``temperature`` above 0 samples
-    from the likeliest tokens that make up ``top_p``.
+    ``dtype`` of its numbers, ``int8`` products ("none", "decoder", "all"), ``n_beams`` (0: the reader's own number); a
+    ``temperature`` above 0 samples from the likeliest tokens that make up ``top_p``; ``from_passages`` says whether answers
+    must stand in a passage (None: as is the reader's own).
     """
 
     dtype: str = "float32"
     int8: str = "none"
-    n_beams: int = 1
+    n_beams: int = 0
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 1
+    from_passages: bool | None = None
+
+    def decoding(self, own: Decoding) -> Decoding:
+        """Return how a reader is to decode whose ``own`` way is another."""
+        sample = self.temperature > 0
+        return replace(
+            own,
+            n_beams=self.n_beams or (1 if sample else own.n_beams),
+            sample=sample,
+            temperature=self.temperature or 1.0,
+            top_p=self.top_p,
+            seed=self.seed,
+            from_passages=own.from_passages if self.from_passages is None else self.from_passages,
+        )
 
 
 def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing: Writing | None = None) -> Reader:
@@ -168,26 +184,18 @@ def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing
         return ExtractiveReader.load(name, device=place, n_context=n_context)
     from kofid.reader.confidence import Confidence
     from kofid.reader.fid import FiDReader
-    from kofid.reader.generate import Decoding
     from kofid.reader.inputs import PASSAGE_TOKENS
 
     how = writing or Writing()
-    decoding = Decoding(
-        n_beams=how.n_beams,
-        sample=how.temperature > 0,
-        temperature=how.temperature or 1.0,
-        top_p=how.top_p,
-        seed=how.seed,
-    )
     reader = FiDReader.load(
         name,
         device=place,
         dtype=reading_dtype(how.dtype, place),
         n_context=n_context,
         max_tokens=settings.get("max_tokens", PASSAGE_TOKENS),
-        decoding=decoding,
         confidence=Confidence(**settings["confidence"]) if "confidence" in settings else None,
     )
+    reader.decoding = how.decoding(reader.decoding)
     if how.int8 != "none":
         from kofid.reader.int8 import use_int8
 

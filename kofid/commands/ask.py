@@ -14,7 +14,7 @@ from kofid.commands import console
 from kofid.commands.hybrid import Mode, chosen_search
 from kofid.commands.options import Correct, Device, Encoding, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
-from kofid.commands.reading import Beams, DType, Int8, Temperature, TopP, writing
+from kofid.commands.reading import Beams, DType, FromPassages, Int8, Temperature, TopP, writing
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -66,7 +66,8 @@ def run(
     ] = False,
     correct: Correct = True,
     mode: Mode = "auto",
-    beams: Beams = 1,
+    beams: Beams = 0,
+    from_passages: FromPassages = None,
     dtype: DType = "auto",
     int8: Int8 = "none",
     temperature: Temperature = 0.0,
@@ -82,7 +83,7 @@ def run(
     from kofid.pipeline import NoReader, Pipeline, open_reader
     from kofid.retrieval.fuse import Fusion
 
-    how = writing(dtype, int8, beams, temperature, top_p)
+    how = writing(dtype, int8, beams, temperature, top_p, from_passages)
     interactive = not questions and sys.stdin.isatty()
     asked = [] if interactive else given_questions(questions, encoding, limit)
     opened = _opened(index, corpus, demo, verify)

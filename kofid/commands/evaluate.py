@@ -12,7 +12,7 @@ from kofid.commands import console
 from kofid.commands.hybrid import Mode, chosen_search
 from kofid.commands.options import Device, Encoding, IndexPath, Json, Limit, Verify
 from kofid.commands.questions import Questions, given_questions
-from kofid.commands.reading import Beams, DType, Int8, Temperature, TopP, writing
+from kofid.commands.reading import Beams, DType, FromPassages, Int8, Temperature, TopP, writing
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -66,7 +66,8 @@ def run(
         ),
     ] = None,
     mode: Mode = "auto",
-    beams: Beams = 1,
+    beams: Beams = 0,
+    from_passages: FromPassages = None,
     dtype: DType = "auto",
     int8: Int8 = "none",
     temperature: Temperature = 0.0,
@@ -88,7 +89,7 @@ def run(
         from kofid.report import check_plot
 
         check_plot(risk)
-    how = writing(dtype, int8, beams, temperature, top_p)
+    how = writing(dtype, int8, beams, temperature, top_p, from_passages)
     asked = [q for q in given_questions(questions, encoding, limit) if q.answers]
     if not asked:
         raise UsageError(say("답(answers)이 있는 질문이 하나도 없습니다", "no question has answers"))

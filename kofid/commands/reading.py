@@ -45,7 +45,25 @@ KvHeads = Annotated[
     ),
 ]
 Beams = Annotated[
-    int, typer.Option("--beams", min=1, help=say("리더가 견줄 답의 수 (1: 탐욕)", "Beams of the reader (1: greedy)"))
+    int,
+    typer.Option(
+        "--beams",
+        min=0,
+        help=say(
+            "리더가 견줄 답의 수 (1: 탐욕; 0: 리더가 정함)",
+            "Beams of the reader (1: greedy; 0: as it suits the reader)",
+        ),
+    ),
+]
+FromPassages = Annotated[
+    bool | None,
+    typer.Option(
+        "--from-passages/--free",
+        help=say(
+            "답을 패시지에 그대로 있는 말로만 쓰게 합니다 (기본: 베끼는 리더만)",
+            "Answers only in words as they stand in a passage (default: readers that copy)",
+        ),
+    ),
 ]
 DType = Annotated[
     Literal["auto", "float32", "bfloat16"],
@@ -88,7 +106,9 @@ TopP = Annotated[
 ]
 
 
-def writing(dtype: str, int8: str, beams: int, temperature: float, top_p: float) -> Writing:
+def writing(
+    dtype: str, int8: str, beams: int, temperature: float, top_p: float, from_passages: bool | None = None
+) -> Writing:
     """Return how the reader is to write; raise UsageError for what does not go together."""
     from kofid.pipeline import Writing
 
@@ -98,4 +118,4 @@ def writing(dtype: str, int8: str, beams: int, temperature: float, top_p: float)
         )
     if top_p < 1 and not temperature:
         raise UsageError(say("--top-p에는 --temperature가 있어야 합니다", "--top-p needs --temperature"))
-    return Writing(dtype, int8, beams, temperature, top_p)
+    return Writing(dtype, int8, beams, temperature, top_p, from_passages=from_passages)

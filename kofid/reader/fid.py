@@ -53,7 +53,7 @@ class FiDReader:
         self.pieces = pieces_for(model.variant, tokenizer)
         self.n_context = n_context
         self.max_tokens = max_tokens
-        self.decoding = decoding or Decoding()
+        self.decoding = decoding or Decoding.suited(model)
         self.confidence = confidence or plain_confidence
 
     @classmethod

@@ -169,7 +169,8 @@ class FusionReader(nn.Module):
             states = torch.cat(own) if own else self.shared.weight.new_zeros(0, self.config.d_model)
             ids = torch.cat(tokens[start : start + n]) if own else batch.input_ids[:0]
             states = states if self.decoder_config is None else self.bridge(states)
-            encoded.append(Encoded(states, [len(p) for p in own], ids))
+            asked = batch.n_asked and batch.n_asked[start : start + n]
+            encoded.append(Encoded(states, [len(p) for p in own], ids, asked))
             start += n
         return encoded
 

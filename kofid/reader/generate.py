@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,7 +14,10 @@ from kofid.reader.heads import Memory, Past
 
 @dataclass(frozen=True)
 class Decoding:
-    """How answers are decoded. ``absorbed`` cross-attention: None where it pays (see ``pays_to_absorb``)."""
+    """How answers are decoded. ``absorbed`` cross-attention: None where it pays (see ``pays_to_absorb``).
+
+    ``from_passages``: answers stand in a passage word for word, what of them is decoded always in a row there.
+    """
 
     max_tokens: int = 32
     n_beams: int = 1
@@ -23,6 +26,12 @@ class Decoding:
     top_p: float = 1.0
     seed: int = 1
     absorbed: bool | None = None
+    from_passages: bool = False
+
+    @classmethod
+    def suited(cls, model: FusionReader) -> Decoding:
+        """Return how a reader decodes when nothing else is said: one that copies weighs four beginnings from its passages."""
+        return cls() if model.copying is None else cls(n_beams=4, from_passages=True)
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,16 @@ def _one_by_one(
     past: Past | None = None
     found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(n)]
     going = [True] * n
+    tracks = [_Track.begin(e, model.end_token) for e in encoded] if how.from_passages else []
     for _ in range(how.max_tokens):
         hidden, past = model.decode(ids, memories, past)
         scores = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
+        for row, track in zip(scores, tracks, strict=False):
+            track.restrict(row)
         ids = _draw(scores / how.temperature, how.top_p, chance) if how.sample else scores.argmax(-1, keepdim=True)
         for i, (token, score) in enumerate(zip(ids[:, 0].tolist(), scores.gather(1, ids)[:, 0].tolist(), strict=True)):
+            if tracks:
+                tracks[i] = tracks[i].after(token)
             if going[i]:
                 found[i][1].append(score)
                 going[i] = token != model.end_token
@@ -98,10 +112,48 @@ def _draw(logits: torch.Tensor, top_p: float, chance: torch.Generator) -> torch.
     return order.gather(1, torch.multinomial(shares, 1, generator=chance))
 
 
+# A log probability below any that a token has; infinity would make sums of it no numbers.
+_IMPOSSIBLE = -1e4
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Where in a question's passages an answer so far stands: the places, in ``ids``, of what may come next."""
+
+    ids: torch.Tensor
+    follows: torch.Tensor  # of ``ids``: whether it may go on with what stands before it
+    places: torch.Tensor
+    end: int
+    begun: bool = False
+
+    @classmethod
+    def begin(cls, encoded: Encoded, end: int) -> _Track:
+        """Return the track of an answer that may begin anywhere in the passages, title and text."""
+        asked = encoded.n_asked or [0] * len(encoded.lengths)
+        places = [torch.arange(n) - first for n, first in zip(encoded.lengths, asked, strict=True)]
+        place = torch.cat(places).to(encoded.ids.device)
+        written = encoded.ids != end
+        return cls(encoded.ids, written & (place > 0), (written & (place >= 0)).nonzero()[:, 0], end)
+
+    def restrict(self, scores: torch.Tensor) -> None:
+        """Make impossible, in ``scores`` (n_vocabulary,), what does not go on where the answer stands."""
+        allowed = torch.zeros_like(scores, dtype=torch.bool)
+        allowed[self.ids[self.places]] = True
+        allowed[self.end] = self.begun or not len(self.places)
+        scores.masked_fill_(~allowed, _IMPOSSIBLE)
+
+    def after(self, token: int) -> _Track:
+        """Return the track once ``token`` is written."""
+        places = self.places[self.ids[self.places] == token] + 1
+        places = places[places < len(self.ids)]
+        return replace(self, places=places[self.follows[places]], begun=True)
+
+
 @dataclass
 class _Beam:
     ids: list[int]
     scores: list[float]
+    track: _Track | None = None
 
 
 def _beams(
@@ -112,16 +164,20 @@ def _beams(
     A question that is settled gets no more answers, so that none depends on the others in its batch.
     """
     n, width = len(encoded), how.n_beams
-    live: list[list[_Beam]] = [[_Beam([], []) for _ in range(width)] for _ in range(n)]
+    tracks = [_Track.begin(e, model.end_token) if how.from_passages else None for e in encoded]
+    live: list[list[_Beam]] = [[_Beam([], [], track) for _ in range(width)] for track in tracks]
     done: list[list[_Beam]] = [[] for _ in range(n)]
     settled = [False] * n
-    totals = torch.full((n, width), -torch.inf, device=model.device)
+    totals = torch.full((n, width), _IMPOSSIBLE, device=model.device)
     totals[:, 0] = 0.0  # at first all beams are the same
     ids = torch.full((n * width, 1), model.start_token, device=model.device)
     past: Past | None = None
     for _ in range(how.max_tokens):
         hidden, past = model.decode(ids, memories, past)
         scores = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
+        for row, beam in zip(scores, (beam for own in live for beam in own), strict=True):
+            if beam.track is not None:
+                beam.track.restrict(row)
         n_tokens = scores.shape[-1]
         best, places = (totals[:, :, None] + scores.view(n, width, -1)).flatten(1).topk(2 * width)
         rows, tokens = [], []
@@ -130,7 +186,8 @@ def _beams(
             for rank, (total, place) in enumerate(zip(best[q].tolist(), places[q].tolist(), strict=True)):
                 parent, token = divmod(place, n_tokens)
                 before = live[q][parent]
-                grown = _Beam([*before.ids, token], [*before.scores, total - sum(before.scores)])
+                track = before.track and before.track.after(token)
+                grown = _Beam([*before.ids, token], [*before.scores, total - sum(before.scores)], track)
                 if token == model.end_token:
                     if rank < width and not settled[q]:
                         done[q].append(grown)

@@ -70,6 +70,7 @@ def encode_inputs(
         asking = tokenizer([f"question: {question}" for question in questions], add_special_tokens=False)["input_ids"]
         asked = [len(own) for own, row in zip(asking, passages, strict=True) for _ in row]
         found = [pieces.features(np.array(row), min(n, len(row))) for row, n in zip(rows, asked, strict=True)]
+        batch.n_asked = [min(n, len(row)) for row, n in zip(rows, asked, strict=True)]
         batch.matches = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *found]))
     return batch
 
