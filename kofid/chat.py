@@ -19,7 +19,7 @@ from kofid.types import Answer, Hit
 
 
 def reply_to_json(reply: Reply, *, n_evidence: int = 5, n_answers: int = 1) -> dict[str, Any]:
-    """Return a reply for scripts: ``question``, ``answer``, ``score`` in [0, 1], ``sure``, ``evidence``, ``seconds``.
+    """Return a reply for scripts: ``question``, ``answer``, ``score`` in [0, 1], ``sure``, ``evidence``.
 
     ``corrected`` is there when the question was misspelled, ``answers`` when more than one is asked for.
     """
@@ -35,7 +35,6 @@ def reply_to_json(reply: Reply, *, n_evidence: int = 5, n_answers: int = 1) -> d
             {"id": h.passage.id, "title": h.passage.title, "text": h.passage.text, "score": round(h.score, 4)}
             for h in reply.evidence[:n_evidence]
         ],
-        "seconds": round(reply.seconds, 3),
     }
 
 

@@ -795,7 +795,7 @@ def test_bad_records_are_skipped_and_counted_when_told(tmp_path: Path) -> None:
 def test_exit_3_names_what_cannot_be_read(kb: Path, tmp_path: Path, arguments: list[str]) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "notes.txt").write_text("nothing of kofid's")
+    (folder / "notes.png").write_text("nothing of kofid's")
     (tmp_path / "broken.jsonl").write_text('{"question": "가"}\n{"question": \n', encoding="utf-8")
     places: dict[str, object] = {"KB": kb, "X": tmp_path / "x", "PASSAGES": PASSAGES, "QUESTIONS": QUESTIONS}
     places |= {"FOLDER": folder, "BROKEN": tmp_path / "broken.jsonl"}

@@ -75,11 +75,14 @@ def _passages(
 
 
 def files_of(source: str) -> Iterator[str]:
-    """Yield the files of a folder of documents; any other source as it is."""
-    if Path(source).is_dir() and corpus_file(source) == source:
-        yield from documents_in(Path(source))
-    else:
+    """Yield the files of a folder of documents; any other source as it is. Raises InputError for a folder without any."""
+    if not Path(source).is_dir() or corpus_file(source) != source:
         yield source
+        return
+    found = list(documents_in(Path(source)))
+    if not found:
+        raise InputError(say(f"{source}: 읽을 문서가 없는 폴더입니다", f"{source}: a folder without any document"))
+    yield from found
 
 
 def _texts(source: str, encoding: str | None, skipped: list[str] | None) -> Iterator[tuple[str, Passage]]:
