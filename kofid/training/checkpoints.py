@@ -15,12 +15,16 @@ STATE = "trainer_state.json"
 
 
 def last_checkpoint(checkpoints: Path) -> Path | None:
-    """Return the last whole checkpoint; one cut off while it was saved lacks the state, which is written last."""
+    """Return the last whole checkpoint.
+
+    One cut off while it was saved lacks the state, which is written last; one cut off while it was removed may lack the weights.
+    """
     found = {int(path.name.partition("-")[2]): path for path in checkpoints.glob("checkpoint-*")}
     for _, path in sorted(found.items(), reverse=True):
         try:
             read_state(path)
-            return path
+            if (path / WEIGHTS).is_file():
+                return path
         except (OSError, ValueError):
             continue
     return None
