@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib import import_module
@@ -166,6 +167,7 @@ def build_app() -> typer.Typer:
         from kofid.commands import console
 
         console.quiet = quiet
+        logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what is wrong with a file is said once, by us
         _configure(context, config)
 
     return app

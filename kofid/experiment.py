@@ -51,7 +51,9 @@ class Experiment:
         """Read a TOML file; raise InputError for one that is not, UsageError for what it may not say."""
         try:
             given = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise InputError(say(f"{path}: 그런 파일이 없습니다", f"{path}: no such file")) from error
+        except ValueError as error:
             raise InputError(
                 say(f"{path}: 읽을 수 없는 TOML입니다: {error}", f"{path}: not readable TOML: {error}")
             ) from error
@@ -70,6 +72,9 @@ class Experiment:
             raise UsageError(say(f"{path}: dev와 folds 가운데 하나만", f"{path}: give dev or folds, one of them"))
         folds_asked = int(given.get("folds", 0))
         index, questions, dev = given["index"], given["questions"], given.get("dev")
+        for name in filter(None, (index, questions, dev)):  # said now, not after hours
+            if not Path(name).exists():
+                raise InputError(say(f"{path}: {name}이(가) 없습니다", f"{path}: there is no {name}"))
         return cls(folder, Path(index), questions, dev, folds_asked, grid, given.get("options", {}))
 
     # --- what is to be done ---

@@ -10,6 +10,7 @@ from pathlib import Path
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
 from kofid.formats.corpus import files_of, read_corpus
 from kofid.formats.documents import is_document
+from kofid.language import say
 from kofid.retrieval.index import Index
 from kofid.retrieval.indexing import Progress, build_index, silent, update_index
 from kofid.types import Passage
@@ -48,7 +49,10 @@ def shelved_index(
             update_index(path, add=added, delete=known, notes={"files": stamps}, progress=progress)
             return Index.open(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    build_index(path, read_corpus(list(stamps), skipped=bad), notes={"files": stamps}, progress=progress)
+    try:
+        build_index(path, read_corpus(list(stamps), skipped=bad), notes={"files": stamps}, progress=progress)
+    except InputError as error:
+        raise InputError("\n".join([*bad, str(error)])) from error  # what could not be read is why there is nothing
     return Index.open(path)
 
 
@@ -58,7 +62,9 @@ def _stamps(sources: Sequence[str]) -> Stamps:
         try:
             status = Path(file).stat()
         except OSError as error:
-            raise InputError(f"{file}: {error.strerror}") from error
+            raise InputError(
+                say(f"{file}: 그런 파일이나 폴더가 없습니다", f"{file}: no such file or folder")
+            ) from error
         found[file] = [status.st_size, status.st_mtime_ns]
     return found
 

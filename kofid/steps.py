@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +86,7 @@ def _link(source: str, target: str) -> None:
 def run_kofid(*arguments: str) -> dict[str, Any]:
     """Run kofid and return the object it prints last, if any; its progress goes to this process's standard error."""
     command = [sys.executable, "-m", "kofid", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, preexec_fn=_die_with_parent())
     if done.returncode:
         raise KofidError(
             say(
@@ -96,3 +97,20 @@ def run_kofid(*arguments: str) -> dict[str, Any]:
     lines = done.stdout.splitlines()
     found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     return found
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Return what a child does first so as to end when this process is killed, else the two would work on side by side.
+
+    Only Linux has it (prctl(2), PR_SET_PDEATHSIG).
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+
+    def begin() -> None:
+        prctl(1, signal.SIGKILL)
+
+    return begin

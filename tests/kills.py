@@ -1,4 +1,4 @@
-"""Long work killed at random moments and taken up again: ``python tests/kills.py train|vectors TIMES`` prints one JSON object.
+"""Long work killed at random moments and taken up again: ``python tests/kills.py train|vectors|loop TIMES`` prints one JSON object.
 
 It holds the trial's counts and, under ``failures``, all that went wrong. As in trials.py, each run of ``kofid`` is a fork of
 this process, which has imported all that it needs and has no threads of its own. After a kill the same command runs again
@@ -21,12 +21,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from kofid import cli
+from kofid import cli, steps
 from kofid.artifacts import open_artifact
 from kofid.bundled import resource
-from kofid.commands import index, train_retriever  # noqa: F401
+from kofid.commands import distill, index, retrieve, train_retriever  # noqa: F401
 from kofid.errors import KofidError
-from kofid.retrieval import dense
+from kofid.reader import fid, generate, scores  # noqa: F401
+from kofid.retrieval import dense, static  # noqa: F401
 from kofid.training import loop, retriever  # noqa: F401
 from kofid.training.checkpoints import last_checkpoint
 
@@ -190,10 +191,52 @@ def vectors(root: Path, times: str) -> dict[str, Any]:
     return Kills(root, prepare, command, [], made, kept).run(int(times))
 
 
+def loop_of_distillation(root: Path, times: str) -> dict[str, Any]:
+    """Kill two rounds of distillation: each step is a fork, as in the command it is a process, that dies with the loop."""
+    steps.run_kofid = forked
+    finish(root / "log", "index", PASSAGES, "-o", root / "kb", "--analyzer", "bigram")
+    few = root / "questions.jsonl"
+    few.write_text("\n".join(Path(QUESTIONS).read_text(encoding="utf-8").splitlines()[:40]), encoding="utf-8")
+
+    def command(folder: Path) -> list[object]:
+        return [
+            "distill", few, "-i", root / "kb", "--reader", "t5", "--retriever", "static:32", "--rounds", 2, "--dev", few,
+            "--n-context", 4, "--batch-size", 8, "--max-steps", 12, "--save-steps", 3, "--lr", 0.01, "--contrast", 1,
+            "--device", "cpu", "-o", folder / "loop",
+        ]  # fmt: skip
+
+    def kept(folder: Path) -> int:
+        return sum(1 for path in folder.rglob("*") if not path.name.startswith("."))
+
+    def made(folder: Path) -> str:
+        left = [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+        if left:
+            raise RuntimeError(f"left: {left}")
+        return digest(folder / "loop/round-2/encoder", "encoder", "model.safetensors")
+
+    return Kills(root, lambda folder: None, command, [], made, kept).run(int(times))
+
+
+def forked(*arguments: str) -> dict[str, Any]:
+    """Run kofid in a fork that ends with this process."""
+    begin = steps._die_with_parent()
+    child = os.fork()
+    if child == 0:
+        if begin is not None:
+            begin()
+        sys.argv = ["kofid", *arguments]
+        os._exit(cli._run())
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise KofidError(f"{' '.join(arguments)}: {code}")
+    return {}
+
+
 def main() -> None:
     """Run a trial and print its report."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("KOFID_TRIALS")) as root:
-        report = {"train": train, "vectors": vectors}[sys.argv[1]](Path(root), *sys.argv[2:])
+        works = {"train": train, "vectors": vectors, "loop": loop_of_distillation}
+        report = works[sys.argv[1]](Path(root), *sys.argv[2:])
     print(json.dumps(report))
 
 

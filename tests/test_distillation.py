@@ -15,7 +15,7 @@ from makers import CPU, EXAMPLES, digest, new_reader
 from test_cli import PASSAGES, QUESTIONS, kofid
 
 from kofid.errors import InputError
-from kofid.training.distill import Distillation, distill, kl_loss, score_examples
+from kofid.training.distill import Distillation, _contrast, distill, kl_loss, score_examples
 from kofid.training.retriever import fresh_encoder, fresh_static
 from kofid.types import Hit
 
@@ -44,8 +44,13 @@ def test_each_kind_of_encoder_has_its_temperature() -> None:
 
 @pytest.mark.parametrize("contrast", [0.0, 1.0])
 def test_unit_vectors_learn_the_reader_s_order(contrast: float, tmp_path: Path) -> None:
-    examples = [  # the second hit is liked best, the opposite of gold
-        replace(e, hits=tuple(replace(h, score=3.0 * (i == 1)) for i, h in enumerate(e.hits))) for e in EXAMPLES
+    examples = [  # the second hit is liked best; which is gold is not known
+        replace(
+            e,
+            question=replace(e.question, answers=(), positive_ids=()),
+            hits=tuple(replace(h, score=3.0 * (i == 1)) for i, h in enumerate(e.hits)),
+        )
+        for e in EXAMPLES
     ]
     encoder = fresh_static(TEXTS, 32, vocab_size=300)
 
@@ -60,6 +65,38 @@ def test_unit_vectors_learn_the_reader_s_order(contrast: float, tmp_path: Path) 
     options = replace(CPU, max_steps=60, batch_size=6, learning_rate=0.05)
     distill(encoder, examples, options, tmp_path / "c", how=Distillation(contrast=contrast))
     assert liked() >= max(0.75, before + 0.2)
+
+
+def test_contrast_takes_the_best_scored_of_the_positives() -> None:
+    question, passages = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.5, 0.0], [2.0, 0.0]]])
+    scores, keys = torch.tensor([[3.0, 2.0, 1.0, -torch.inf]]), torch.arange(4)[None]
+
+    def loss(*positive: int) -> float:
+        mask = torch.tensor([[i in positive for i in range(4)]])
+        return _contrast(question, passages, scores, mask, keys, 1.0).item()
+
+    def expected(own: float, *others: float) -> float:
+        return -own + math.log(sum(map(math.exp, (own, *others))))
+
+    assert loss() == pytest.approx(expected(0, 1, 0.5))  # the best-scored of all; the fourth is not there
+    assert loss(2) == pytest.approx(expected(0.5, 0, 1))
+    assert loss(1, 2) == pytest.approx(expected(1, 0))  # another positive is no candidate
+
+
+def test_scores_of_a_run_that_stopped_are_not_made_again(tmp_path: Path) -> None:
+    examples, journal = EXAMPLES[:11], tmp_path / "journal"
+    whole = list(score_examples(new_reader(), examples))
+    stopped = score_examples(new_reader(), examples, journal=journal)
+    assert [next(stopped) for _ in range(7)] == whole[:7]
+    stopped.close()
+    text = journal.read_text(encoding="utf-8")
+    journal.write_text(text[:-3], encoding="utf-8")  # the last line is half written
+    reader, asked = new_reader(), []
+    score = reader.score
+    reader.score = lambda pairs, *more: asked.append(len(pairs)) or score(pairs, *more)  # type: ignore[method-assign, func-returns-value]
+    assert list(score_examples(reader, examples, journal=journal)) == whole
+    assert asked == [11 - 4]  # six were whole; as many are kept as were scored together
+    assert list(score_examples(reader, examples, journal=journal)) == whole and asked[1] == 11 - 8
 
 
 def test_scores_by_answers_need_answers() -> None:

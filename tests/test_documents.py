@@ -189,4 +189,7 @@ def test_asking_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (only,) = kofid("ask", "--corpus", notes, "소풍", "--context-only").object["evidence"]
     assert only["id"] == f"{notes / '소풍.hwpx'}#0"
     assert kofid("ask", "--corpus", notes, "--demo", "가").code == 2
-    assert kofid("ask", "--corpus", tmp_path / "없음", "가").code == 3
+    (tmp_path / "깨진.pdf").write_bytes(b"%PDF-1.4 nothing")
+    for wrong in ("없음", "깨진.pdf"):  # both are named
+        found = kofid("ask", "--corpus", tmp_path / wrong, "가")
+        assert found.code == 3 and wrong in found.err and "EOF marker" not in found.err

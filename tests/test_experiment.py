@@ -89,6 +89,7 @@ def test_a_grid_runs_once_and_says_what_it_found(folder: Path) -> None:
         ("index = 'kb'\nquestions = 'q'\ndev = 'd'\n[grid]\nk = [3]", UsageError),
         ("index = 'kb'\nquestions = 'q'\ndev = 'd'\n[grid]\nmode = ['hybrid']", UsageError),
         ("index = ", InputError),
+        ("index = 'kb'\nquestions = 'q'\ndev = 'd'", InputError),  # none of them is there
     ],
 )
 def test_what_is_no_grid_is_refused(text: str, error: type[Exception], tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ KILLS = Path(__file__).with_name("kills.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-@pytest.mark.parametrize("work", ["train", "vectors"])
-def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path, work: str) -> None:
-    """Weights and vectors, 20 times of 20, have the SHA-256 of a run that nothing interrupted; nothing else is left."""
-    if work == "vectors":
+@pytest.mark.parametrize(("work", "times"), [("train", 20), ("vectors", 20), ("loop", 10)])
+def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path, work: str, times: int) -> None:
+    """Weights and vectors, every time, have the SHA-256 of a run that nothing interrupted; nothing else is left."""
+    if work != "train":
         pytest.importorskip("faiss")
     done = subprocess.run(
-        [sys.executable, str(KILLS), work, "20"],
+        [sys.executable, str(KILLS), work, str(times)],
         capture_output=True, text=True, env=ENVIRONMENT | {"KOFID_TRIALS": str(tmp_path)}, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -30,5 +30,5 @@ def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path, work: str) 
     failures = report.pop("failures")
     print(work, json.dumps(report))
     assert failures == [], "\n".join(failures)
-    assert (report["same"], report["of"]) == (20, 20) and report["kills"] >= 20
+    assert (report["same"], report["of"]) == (times, times) and report["kills"] >= times
     assert len(set(report["kept"])) > 3  # they were killed at quite different moments

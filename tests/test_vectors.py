@@ -115,6 +115,16 @@ def test_shares_joined_are_the_whole(whole: bytes, kb: Path, n: int) -> None:
     assert sum(encoder.n_encoded for encoder in encoders) == 53
 
 
+def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
+    name = f".{kb.name}.vectors-{'f' * 16}-gen-"
+    old, now, others = (kb.with_name(n) for n in (name + "0", name + "1", f".{kb.name}2.vectors-{'f' * 16}-gen-0"))
+    for folder in (old, now, others):
+        folder.mkdir()
+    add_vectors(kb, encoding(Hashed()))
+    assert vectors_of(kb) == whole
+    assert not old.exists() and not now.exists() and others.exists()  # another index's shards are its own
+
+
 def test_an_index_with_vectors_can_be_changed(whole: bytes, tmp_path: Path) -> None:
     path = tmp_path / "changed"
     build_index(path, [*PASSAGES[:40], Passage("alt", "옛글", "이제 없는 글이다")], encoding=encoding(Hashed()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,15 +27,13 @@ from kofid.commands.options import (
     SaveSteps,
     Seed,
 )
-from kofid.commands.retriever_training import Start
+from kofid.commands.retriever_training import Start, write_encoder
 from kofid.commands.training_options import Dev
 from kofid.errors import UsageError
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.retrieval.encoder import Encoder as Retriever
-    from kofid.training.distill import Distillation
-    from kofid.training.trainer import TrainOptions
+    from kofid.training.trainer import OnStep
     from kofid.types import Example
 
 NEEDS_ARGUMENTS = True
@@ -135,8 +134,8 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Distil."""
-    from kofid.training.distill import Distillation
-    from kofid.training.trainer import TrainOptions, settings
+    from kofid.training.distill import Distillation, distill
+    from kofid.training.trainer import TrainOptions
 
     _refuse_missing(reader, retriever, stage, rounds, index)
     if rounds:
@@ -154,12 +153,14 @@ def run(
     examples = common.load_examples(data, index, n_context, encoding, limit, keep_gold=False)
     common.need_examples(examples)
     if stage != "train":
-        examples = _scored(str(reader), examples, score, n_context, device)
+        journal = _journal(output, str(reader), score, examples)
+        examples = _scored(str(reader), examples, score, n_context, device, journal)
         if stage == "score" or scores is not None:
             from kofid.formats import write_examples
 
             write_examples(output if stage == "score" else scores or output, examples)
         if stage == "score":
+            journal.unlink()
             return
     encoder = Start(str(retriever), seed=seed).encoder(common.example_texts(examples))
     options = TrainOptions(
@@ -173,9 +174,14 @@ def run(
         device=device,
     )
     how = Distillation(temperature, retriever_temperature, reduction, contrast).suited(encoder)
-    figures = _train(
-        encoder, examples, options, how, output, settings(options, model=retriever, teacher=reader, data=data), resume
-    )
+    kept = {"model": retriever, "teacher": reader, "data": data, "distillation": asdict(how)}
+
+    def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
+        return distill(encoder, examples, options, checkpoints, how=how, resume=resume, on_step=on_step)
+
+    figures = write_encoder(encoder, output, options, kept, fit, say("증류", "distilling"))
+    if stage == "all":
+        journal.unlink()
     common.report(output, figures, json_output)
 
 
@@ -190,7 +196,17 @@ def _refuse_missing(reader: str | None, retriever: str | None, stage: str, round
         )
 
 
-def _scored(reader: str, examples: list[Example], score: str, n_context: int, device: str) -> list[Example]:
+def _journal(output: Path, reader: str, score: str, examples: list[Example]) -> Path:
+    """Return where the scores of just these questions, passages and options are kept while they are made."""
+    digest = hashlib.sha256(f"{reader}\n{score}\n".encode())
+    for example in examples:
+        digest.update("\n".join((example.question.text, *(hit.passage.id for hit in example.hits))).encode())
+    return output.with_name(f".{output.name}.scores-{digest.hexdigest()[:16]}")
+
+
+def _scored(
+    reader: str, examples: list[Example], score: str, n_context: int, device: str, journal: Path
+) -> list[Example]:
     from kofid.pipeline import open_reader
     from kofid.reader.fid import FiDReader
     from kofid.training.distill import score_examples
@@ -205,31 +221,12 @@ def _scored(reader: str, examples: list[Example], score: str, n_context: int, de
         )
     return list(
         score_examples(
-            teacher, examples, lambda items, n: console.progress(items, say("리더 점수", "reader scores"), n), score
+            teacher,
+            examples,
+            lambda items, n: console.progress(items, say("리더 점수", "reader scores"), n),
+            score,
+            journal,
         )
-    )
-
-
-def _train(
-    encoder: Retriever,
-    examples: list[Example],
-    options: TrainOptions,
-    how: Distillation,
-    output: Path,
-    kept: dict[str, Any],
-    resume: bool,
-) -> dict[str, float]:
-    from kofid.training.distill import distill
-
-    return common.run_training(
-        output,
-        "encoder",
-        {**kept, "distillation": asdict(how), **encoder.kind()},
-        encoder,
-        say("증류", "distilling"),
-        lambda checkpoints, on_step: distill(
-            encoder, examples, options, checkpoints, how=how, resume=resume, on_step=on_step
-        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -116,7 +116,7 @@ class Job:
                 figures |= {f"held_out_{name}": value for name, value in dev_figures(encoder, held_out).items()}
             return figures
 
-        return _write(encoder, output, options, {**self.kept, "contrast": asdict(contrast)}, fit)
+        return write_encoder(encoder, output, options, {**self.kept, "contrast": asdict(contrast)}, fit)
 
     def fold(self, examples: Sequence[Example], output: Path, n: int) -> dict[str, float]:
         """Train ``n`` encoders, each from the start, in folders of ``output``; return the means of their figures.
@@ -192,7 +192,7 @@ def pretrain(
             encoder, pairs, options, checkpoints, contrast=contrast, resume=resume, on_step=on_step
         )
 
-    return _write(encoder, output, options, {**kept, "contrast": asdict(contrast)}, fit)
+    return write_encoder(encoder, output, options, {**kept, "contrast": asdict(contrast)}, fit)
 
 
 def suited(encoder: Encoder, options: TrainOptions, contrast: Contrast) -> tuple[TrainOptions, Contrast]:
@@ -204,8 +204,17 @@ def suited(encoder: Encoder, options: TrainOptions, contrast: Contrast) -> tuple
     return replace(options, learning_rate=rate), replace(contrast, temperature=temperature)
 
 
-def _write(encoder: Encoder, output: Path, options: TrainOptions, kept: dict[str, Any], fit: Any) -> dict[str, float]:
+def write_encoder(
+    encoder: Encoder,
+    output: Path,
+    options: TrainOptions,
+    kept: dict[str, Any],
+    fit: Callable[[Path, OnStep], dict[str, float]],
+    what: str | None = None,
+) -> dict[str, float]:
+    """Fit and write an encoder with its settings; return its figures."""
     from kofid.training.trainer import settings
 
     made = settings(options, **kept, **encoder.kind())
-    return common.run_training(output, "encoder", made, encoder, say("검색기 훈련", "training retriever"), fit)
+    shown = what or say("검색기 훈련", "training retriever")
+    return common.run_training(output, "encoder", made, encoder, shown, fit)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kofid.reader.match import Pieces
 
 _DECODER_TOKENIZER = "decoder"
+# Questions scored at a time: sums of floats depend on it in their last bits.
+SCORED_AT_A_TIME = 4
 
 
 class FiDReader:
@@ -136,7 +138,7 @@ class FiDReader:
         pairs: Sequence[tuple[str, Sequence[Hit]]],
         how: str = "first",
         answers: Sequence[str] | None = None,
-        batch_size: int = 4,
+        batch_size: int = SCORED_AT_A_TIME,
     ) -> Iterator[list[Hit]]:
         """Yield each question's hits with the reader's cross-attention scores, in the order given.
 

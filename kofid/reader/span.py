@@ -6,8 +6,10 @@ import ctypes
 import ctypes.util
 import importlib.util
 import json
+import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +48,8 @@ def import_lightgbm() -> Any:
             for library in sorted((Path(folder) / "lib").glob("libgomp*.so*")):
                 ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     try:
-        import lightgbm
+        with _hidden("sklearn", "pandas"):
+            import lightgbm
     except (ImportError, OSError) as error:
         raise ResourceError(
             say(
@@ -55,6 +58,18 @@ def import_lightgbm() -> Any:
             )
         ) from error
     return lightgbm
+
+
+@contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Let an import do without packages that it takes where they are: two seconds of importing what is not used."""
+    absent = {name: None for name in names if name not in sys.modules}
+    sys.modules.update(absent)  # type: ignore[arg-type]  # None is how Python says that there is no such package
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ journal says which segments are finished.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -134,6 +135,9 @@ def add_vectors(
     segments = open_segments(old.directory, len(settings["analyzer"]["components"]))
     passages = Passages(segments, read_deleted(old.directory))
     folder = path.with_name(f".{path.name}.vectors-{encoding.fingerprint[:16]}-{old.directory.name}")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.vectors-*-gen-*"):  # of a run killed after its switch
+        if not left.name.endswith(f"-{old.directory.name}"):
+            shutil.rmtree(left, ignore_errors=True)
     _encode(folder, passages, encoding, share, progress)
     if not all(shard_file(folder, number).is_file() for number in range(n_shards(len(passages)))):
         return settings | {"dense": None}

@@ -154,7 +154,10 @@ def retriever_dataset(examples: Sequence[Example]) -> Dataset:
 
 
 def distillation_dataset(examples: Sequence[Example]) -> Dataset:
-    """Return rows of ``question``, ``passages`` (texts) and the reader's ``scores``; raise InputError when none is left."""
+    """Return rows of ``question``, ``passages`` (texts), the reader's ``scores`` and ``positive``, which passages are known to be so.
+
+    Raises InputError when no row is left.
+    """
     from datasets import Dataset
 
     rows = [
@@ -162,6 +165,7 @@ def distillation_dataset(examples: Sequence[Example]) -> Dataset:
             "question": e.question.text,
             "passages": [dense_text(hit.passage) for hit in e.hits],
             "scores": [hit.score for hit in e.hits],
+            "positive": [is_positive(e.question, hit.passage) for hit in e.hits],
         }
         for e in examples
         if len(e.hits) > 1

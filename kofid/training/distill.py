@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kofid.artifacts import write_file
 from kofid.errors import InputError
 from kofid.language import say
-from kofid.reader.fid import FiDReader
+from kofid.reader.fid import SCORED_AT_A_TIME, FiDReader
 from kofid.retrieval.encoder import Encoder
 from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS
 from kofid.training.contrast import in_batch_loss, key, part
 from kofid.training.data import distillation_dataset
 from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.types import Example
+from kofid.types import Example, Hit
 
 if TYPE_CHECKING:
     import torch
@@ -27,18 +30,45 @@ def score_examples(
     examples: Sequence[Example],
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
     how: str = "first",
+    journal: Path | None = None,
 ) -> Iterator[Example]:
     """Yield the examples, each hit's score replaced by the reader's cross-attention score (see ``score_passages``).
 
-    ``first`` looks at the first decoded token; the others at all tokens of the answer where every example has one.
+    ``first`` looks at the first decoded token; the others at all tokens of the answer where every example has one. What is
+    scored is kept in ``journal``, a line of scores a question; those of an earlier run that was stopped are not made again.
     """
     answers = [e.target or next(iter(e.question.answers), "") for e in examples]
     known = answers if how != "first" and all(answers) else None
     if how == "answer" and known is None:
         raise InputError(say("답(answers)이 없는 질문이 있습니다", "some questions have no answers to score by"))
-    scored = reader.score([(e.question.text, e.hits) for e in examples], how, known)
-    for example, hits in zip(examples, progress(scored, len(examples)), strict=True):
+    kept = _whole_lines(journal)[: len(examples)] if journal else []
+    n = len(kept) - len(kept) % SCORED_AT_A_TIME
+    rest = [(e.question.text, e.hits) for e in examples[n:]]
+    scored = (
+        [replace(hit, score=score, source="reader") for hit, score in zip(e.hits, row, strict=True)]
+        for e, row in zip(examples, kept[:n], strict=False)
+    )
+    new = _kept_in(journal, kept[:n], reader.score(rest, how, known[n:] if known else None))
+    for example, hits in zip(examples, progress(chain(scored, new), len(examples)), strict=True):
         yield replace(example, hits=tuple(hits))
+
+
+def _whole_lines(journal: Path) -> list[list[float]]:
+    """Return the rows of a journal; its last line may be half written."""
+    text = journal.read_text(encoding="utf-8") if journal.is_file() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _kept_in(journal: Path | None, rows: Sequence[Sequence[float]], new: Iterable[list[Hit]]) -> Iterator[list[Hit]]:
+    """Yield what is new and write its scores after ``rows``."""
+    if journal is None:
+        yield from new
+        return
+    write_file(journal, (json.dumps(row) + "\n" for row in rows))
+    with journal.open("a", encoding="utf-8", buffering=1) as file:  # a line at a time
+        for hits in new:
+            file.write(json.dumps([hit.score for hit in hits]) + "\n")
+            yield hits
 
 
 @dataclass(frozen=True)
@@ -47,8 +77,9 @@ class Distillation:
 
     ``temperature`` divides the reader's scores, ``retriever_temperature`` the inner products: 0 is the square root of the
     dimension (section 3.3), or 0.05 where vectors have length 1. ``reduction`` is ``batchmean``, the divergence of a question
-    averaged over questions, or ``mean``, that over passages too. ``contrast`` adds so much of the loss of the best-scored passage
-    among those of the whole batch (Karpukhin et al. 2020, section 3.2).
+    averaged over questions, or ``mean``, that over passages too. ``contrast`` adds so much of the loss of one passage
+    among those of the whole batch (Karpukhin et al. 2020, section 3.2): the best-scored of those that are gold, or say an answer
+    where no gold is known; of all where there are none such.
     """
 
     temperature: float = 1.0
@@ -112,15 +143,21 @@ def distill(
 
         n_passages = max(len(row["passages"]) for row in rows)
         scores = torch.full((len(rows), n_passages), -torch.inf)
+        positive = torch.zeros(len(rows), n_passages, dtype=torch.bool)
         for i, row in enumerate(rows):
             scores[i, : len(row["scores"])] = torch.tensor(row["scores"])
+            positive[i, : len(row["scores"])] = torch.tensor(row["positive"])
         texts = [text for row in rows for text in row["passages"] + [""] * (n_passages - len(row["passages"]))]
         batch = encoder.tokenize([row["question"] for row in rows], QUESTION_TOKENS)
         passages = encoder.tokenize(texts, PASSAGE_TOKENS)
         return (
             {"question_" + k: v for k, v in batch.items()}
             | {"passage_" + k: v for k, v in passages.items()}
-            | {"scores": scores, "keys": torch.tensor([key(text) for text in texts]).view(len(rows), -1)}
+            | {
+                "scores": scores,
+                "positive": positive,
+                "keys": torch.tensor([key(text) for text in texts]).view(len(rows), -1),
+            }
         )
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
@@ -128,7 +165,9 @@ def distill(
         own, scores = passages.view(len(question), -1, encoder.dimension), inputs["scores"]
         value = kl_loss(question, own, scores, chosen.temperature, chosen.retriever_temperature, chosen.reduction)
         if chosen.contrast:
-            value = value + chosen.contrast * _contrast(question, own, scores, inputs["keys"], chosen)
+            value = value + chosen.contrast * _contrast(
+                question, own, scores, inputs["positive"], inputs["keys"], chosen.retriever_temperature
+            )
         return value
 
     figures = train(
@@ -139,15 +178,20 @@ def distill(
 
 
 def _contrast(
-    question: torch.Tensor, passages: torch.Tensor, scores: torch.Tensor, keys: torch.Tensor, how: Distillation
+    question: torch.Tensor,
+    passages: torch.Tensor,
+    scores: torch.Tensor,
+    positive: torch.Tensor,
+    keys: torch.Tensor,
+    temperature: float,
 ) -> torch.Tensor:
-    """Return the in-batch loss of each question's best-scored passage, the first in its row being that one."""
+    """Return the in-batch loss of each question's best-scored positive passage; its other positives are no candidates."""
     import torch
 
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    ordered = passages.gather(1, order[..., None].expand_as(passages))
-    keys, there = keys.gather(1, order), ~scores.gather(1, order).isinf()
-    there[:, 0] = False
-    rest, rest_keys = ordered[there], keys[there]
-    candidates = torch.cat((ordered[:, 0], rest))
-    return in_batch_loss(question, candidates, torch.cat((keys[:, 0], rest_keys)), how.retriever_temperature)
+    known = positive.any(dim=1, keepdim=True)
+    best = scores.masked_fill(known & ~positive, -torch.inf).argmax(dim=1)
+    mine = torch.arange(len(scores), device=scores.device)
+    rest = ~scores.isinf() & ~positive
+    rest[mine, best] = False
+    candidates = torch.cat((passages[mine, best], passages[rest]))
+    return in_batch_loss(question, candidates, torch.cat((keys[mine, best], keys[rest])), temperature)
