@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from makers import CPU, EXAMPLES, digest, new_reader
+from safetensors.torch import load_file
 from test_cli import PASSAGES, QUESTIONS, kofid
+from test_trainer import torchrun
 
 from kofid.errors import InputError
+from kofid.formats import write_examples
 from kofid.training.distill import Distillation, _contrast, distill, kl_loss, score_examples
 from kofid.training.retriever import fresh_encoder, fresh_static
 from kofid.types import Hit
@@ -168,6 +171,34 @@ def test_a_distilled_run_is_the_same_after_an_interruption(tmp_path: Path) -> No
     distill(again, examples, options, tmp_path / "a", resume=True)
     distill(whole, examples, options, tmp_path / "b")
     assert digest(again.model) == digest(whole.model) != digest(parted.model)
+
+
+def test_two_processes_learn_as_one_with_a_doubled_batch(tmp_path: Path) -> None:
+    """The same encoder but for the order of sums; the passages of both processes are candidates of the contrast."""
+    examples = [replace(e, hits=tuple(Hit(h.passage, float(i)) for i, h in enumerate(e.hits))) for e in EXAMPLES]
+    write_examples(tmp_path / "scores.jsonl", examples)
+    common = (
+        "distill scores.jsonl --stage train --retriever static:16 --max-steps 6 --lr 0.01 --contrast 1 --device cpu"
+    )
+    done = torchrun(2, "kofid", *common.split(), "--batch-size", "3", "-o", "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["steps"] == 6
+    alone = kofid(
+        *common.replace("scores.jsonl", str(tmp_path / "scores.jsonl")).split(),
+        "--batch-size",
+        6,
+        "-o",
+        tmp_path / "one",
+    )
+    assert alone.code == 0, alone.err
+    one, two = (load_file(next((tmp_path / name).glob("gen-*/model.safetensors"))) for name in ("one", "two"))
+    for name, weights in one.items():
+        assert torch.allclose(weights, two[name], atol=2e-4)
+    refused = torchrun(
+        2, "kofid", *common.replace("train", "score", 1).split(), "--reader", "t5", "-o", "x", cwd=tmp_path
+    )
+    assert refused.returncode and not (tmp_path / "x").exists()
 
 
 def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:

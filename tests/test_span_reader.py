@@ -123,6 +123,63 @@ def test_question_says_what_it_asks_for(text: str, ask: str, head: str, unit: st
     assert (question.ask, question.head, question.unit) == (ASKS[ask], head, unit)
 
 
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [
+        ("태어난 해는?", 1),
+        ("언제 죽었나?", 2),
+        ("전쟁은 언제 끝났나?", 2),
+        ("언제 태어나 언제 죽었나?", 0),
+        ("누구인가?", 0),
+    ],
+)
+def test_question_says_which_end_it_asks_for(text: str, side: int) -> None:
+    assert analyze_question(text, analyze(text)).side == side
+
+
+def _column(question: str, text: str, name: str) -> dict[str, float]:
+    """Return a feature of the candidates of one passage, by their texts."""
+    hits = [Hit(Passage("p", "", text), 1.0)]
+    words = Words(Lexicon(10, {}), Kinds.load(Path("none")))
+    found = find_candidates(question, hits, PassageCache(words), words)
+    assert found is not None
+    return dict(zip([a.text for a in found[1]], found[0].features[:, NAMES.index(name)].tolist(), strict=True))
+
+
+def test_of_two_dates_the_one_asked_for_fits() -> None:
+    life = "바그너(1813년 5월 22일 독일 라이프치히 ~ 1883년 2월 13일)는 작곡가이다."
+    first, second = "1813년 5월 22일", "1883년 2월 13일"
+    for question, right, wrong in (
+        ("바그너는 언제 태어났나?", first, second),
+        ("바그너는 언제 죽었나?", second, first),
+    ):
+        fits = _column(question, life, "side_fits")
+        assert (fits[right], fits[wrong], fits["작곡가"]) == (1, -1, 0)
+    assert set(_column("바그너는 누구인가?", life, "side_fits").values()) == {0}
+    told = "그는 1813년에 태어났고 가난하게 살다가 먼 곳에서 1883년에 죽었다."
+    near = _column("그는 언제 사망했나?", told, "side_distance")  # 사망 is not said, 죽다 is
+    assert near["1883년"] < 0 < near["1813년"]
+
+
+def test_types_that_were_asked_for_fit() -> None:
+    text = "그 대회는 1999년 8월 3일 부산에서 열려 선수 300명이 왔다."
+    asked = {
+        "대회가 열린 해는 언제인가?": (0.5, -1, -1),
+        "대회가 열린 날짜는?": (1, -1, -1),
+        "선수는 몇 명이 왔나?": (-1, 1, -1),
+        "대회가 열린 도시는 어디인가?": (-1, -1, 0),
+        "그 대회의 특징은?": (0, 0, 0),
+    }
+    for question, expected in asked.items():
+        fits = _column(question, text, "type_fits")
+        assert tuple(fits[a] for a in ("1999년 8월 3일", "300명", "부산")) == expected, question
+
+
+def test_a_date_beside_the_question_word_is_no_head() -> None:
+    question = analyze_question("비용은 2006년에는 얼마였는가?", analyze("비용은 2006년에는 얼마였는가?"))
+    assert (question.head, question.kind) == ("비용", 4)
+
+
 def test_lexicon_rarity() -> None:
     # Of 4 documents 4 hold 가, 2 hold 나, 1 holds 다 (kept from 2 on): log(4/4), log(4/2), log(4/1), over log 4.
     lexicon = count_lexicon([["가", "나"], ["가", "나", "나"], ["가", "다"], ["가", ""]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,7 +29,6 @@ from kofid.commands.options import (
     Seed,
 )
 from kofid.commands.retriever_training import Start, write_encoder
-from kofid.commands.training_options import Dev
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -78,7 +78,10 @@ def run(
     rounds: Annotated[
         int, typer.Option(min=0, metavar="N", help=say("되풀이할 바퀴 (0: 한 번만 훈련)", "Rounds (0: train once)"))
     ] = 0,
-    dev: Dev = None,
+    dev: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help=say("바퀴마다 잴 질문 파일", "Questions on which each round is measured")),
+    ] = None,
     mode: Annotated[
         Literal["dense", "cross"],
         typer.Option(help=say("둘째 바퀴부터 찾는 법", "How passages are found from the second round on")),
@@ -190,6 +193,8 @@ def _refuse_missing(reader: str | None, retriever: str | None, stage: str, round
         raise UsageError(say("--reader를 주세요", "give a --reader"))
     if retriever is None and stage != "score":
         raise UsageError(say("--retriever를 주세요", "give a --retriever"))
+    if stage != "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(say("torchrun은 --stage train만 나누어 합니다", "torchrun shares out --stage train only"))
     if rounds and (stage != "all" or index is None):
         raise UsageError(
             say("--rounds에는 -i 색인을 주고 --stage는 빼세요", "--rounds needs -i and goes with no --stage")

@@ -38,6 +38,9 @@ MAX_RIVALS = 20
 # A passage of 900 characters takes some 160 kB with its features.
 _CACHED_PASSAGES = 500
 _THREADS = 1
+# The first trees choose whom the others, most of the time that reading takes, look at: the 20 best are the same by all trees
+# alone (60 of 60 KorQuAD questions with 120 and 150).
+_FIRST_TREES, _LIKELY = 120, 200
 
 
 def import_lightgbm() -> Any:
@@ -195,7 +198,11 @@ class SpanReader:
         if found is None:
             return []
         candidates, answers = found
-        scores = np.asarray(self._trees.predict(candidates.features, num_threads=_THREADS))
+        features = candidates.features
+        first = np.asarray(self._trees.predict(features, num_threads=_THREADS, num_iteration=_FIRST_TREES))
+        likely = np.argsort(-first, kind="stable")[:_LIKELY]
+        answers = [answers[i] for i in likely.tolist()]
+        scores = np.asarray(self._trees.predict(features[likely], num_threads=_THREADS))
         best = distinct_answers([a.text for a in answers], scores, limit=MAX_RIVALS)
         confidences = self._calibration.confidence(scores[best]).tolist()
         return [

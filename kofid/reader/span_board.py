@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kofid.reader.span_features import FOLLOWING, UNITS, PreparedPassage
+from kofid.reader.span_features import FOLLOWING, STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span_lexicon import Lexicon
 from kofid.reader.span_passage import AnalyzedPassage
-from kofid.reader.span_question import ASKS, AnalyzedQuestion
+from kofid.reader.span_question import ASKS, BEGINNINGS, ENDINGS, AnalyzedQuestion
 from kofid.types import Hit
 
 MAX_SENTENCES = 36
@@ -21,7 +21,7 @@ _DATE_ASKED = {
     for code, nouns in enumerate(("해 년도 연도 년", "날 날짜 생일 일자 일", "시기 시대 세기", "월 달"), start=1)
     for noun in nouns.split()
 }
-_ANY_DATE = 5
+ERA_ASKED, _ANY_DATE = 3, 5
 
 
 def bigrams(text: str) -> np.ndarray:
@@ -30,6 +30,11 @@ def bigrams(text: str) -> np.ndarray:
     codes = np.frombuffer(lowered.encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
     marks = (codes <= ord(".")) | (codes == ord("?"))
     return np.where(marks[:-1] | marks[1:], 0, (codes[:-1] << 21) | codes[1:])
+
+
+def date_asked(question: AnalyzedQuestion) -> int:
+    """Return 1 where a year is asked for, 2 a day, 3 a time or an era, 4 a month, 5 any date, 0 none."""
+    return _DATE_ASKED.get(question.unit or question.head, _ANY_DATE if question.ask == ASKS["when"] else 0)
 
 
 def asked_bigrams(text: str) -> np.ndarray:
@@ -95,6 +100,8 @@ class Board:
         self.span_base = np.cumsum([0, *(len(v.first) for v in views)])
         self.char_base = np.cumsum([0, *(len(v.passage.text) + 1 for v in views)])
         self.forms = [form for v in views for form in v.forms]
+        self.keys = [key for v in views for key in v.keys]
+        self.range_side = np.concatenate([p.static[:, STATIC_NAMES.index("range_side")] for p in prepared])
         self.sentence_of_span = np.concatenate(
             [v.sentence + b for v, b in zip(views, self.sentence_base, strict=False)]
         )
@@ -102,14 +109,14 @@ class Board:
         self.hit_of_sentence = np.repeat(np.arange(len(views)), np.diff(self.sentence_base))
         self.weights = np.array([lexicon.idf(t) for t in question.terms] or [1.0])
         self.total = max(float(self.weights.sum()), 1e-9)
-        self.match = self._matches(question, views)
+        self.match = self._matches(question)
         self._cover(question, views)
 
-    def _matches(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> np.ndarray:
+    def _matches(self, question: AnalyzedQuestion) -> np.ndarray:
         """Return which morpheme is which term, bool of shape (T, M)."""
         index = {term: i for i, term in enumerate(question.terms)}
         match = np.zeros((len(self.weights), self.morpheme_base[-1]), dtype=bool)
-        for position, key in enumerate(key for view in views for key in view.keys):
+        for position, key in enumerate(self.keys):
             if key in index:
                 match[index[key], position] = True
         return match
@@ -153,9 +160,7 @@ class Board:
             "n_terms": len(question.terms),
             "idf_terms": self.total,
             "particle_asked": FOLLOWING.get(question.particle, 0),
-            "date_asked": _DATE_ASKED.get(
-                question.unit or question.head, _ANY_DATE if question.ask == ASKS["when"] else 0
-            ),
+            "date_asked": date_asked(question),
         }
 
     def of_hit(self, question: AnalyzedQuestion, hits: Sequence[Hit], spans: Spans) -> dict[str, np.ndarray]:
@@ -241,4 +246,23 @@ class Board:
             "head_distance": np.minimum(left, right)[0],
             "head_in_sentence": heads[self.bounds[spans.sentence, 1]] > heads[self.bounds[spans.sentence, 0]],
             "unit_inside": units[spans.last + 1] > units[spans.first],
+        }
+
+    def of_side(self, question: AnalyzedQuestion, spans: Spans) -> dict[str, np.ndarray]:
+        """Tell whether each span is the date of a beginning or an ending, and how near words of the asked side stand.
+
+        ``side_distance`` looks both ways, ``side_right`` on from the span only; both less that to words of the other side.
+        """
+        side = question.side
+        stand = self.range_side[spans.kept]
+        nowhere = np.zeros(len(spans.kept))
+        if not side:
+            return {"side_asked": nowhere, "side_fits": nowhere, "side_distance": nowhere, "side_right": nowhere}
+        masks = [np.array([[key in words for key in self.keys]]) for words in (BEGINNINGS, ENDINGS)]
+        (own_left, own_right), (left, right) = (self.distances(masks[i], spans) for i in (side - 1, 2 - side))
+        return {
+            "side_asked": np.full(len(spans.kept), side),
+            "side_fits": np.where(stand == 0, 0, np.where(stand == side, 1, -1)),
+            "side_distance": (np.minimum(own_left, own_right) - np.minimum(left, right))[0],
+            "side_right": (own_right - right)[0],
         }

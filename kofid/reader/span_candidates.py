@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kofid.reader.span_board import Board, Spans, asked_bigrams, bigrams
+from kofid.reader.span_board import ERA_ASKED, Board, Spans, asked_bigrams, bigrams, date_asked
 from kofid.reader.span_features import STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span_kinds import Kinds
 from kofid.reader.span_lexicon import Lexicon
-from kofid.reader.span_question import ASKS, AnalyzedQuestion
+from kofid.reader.span_question import ASKS, NUMBER_KIND, AnalyzedQuestion
 from kofid.types import Hit
 
 QUESTION_NAMES = (
@@ -23,8 +23,14 @@ QUESTION_NAMES = (
     "head_distance", "head_in_sentence", "unit_inside", "unit_same", "kind_score", "kind_known", "kind_of_last",
     "kind_of_before", "kind_of_after", "bigrams_in_sentence", "bigrams_left", "bigrams_right", "bigrams_inside",
     "n_hits", "n_mentions", "better_elsewhere", "surface_in_question",
+    "side_asked", "side_fits", "side_distance", "side_right", "type_fits",
 )  # fmt: skip
 NAMES = (*STATIC_NAMES, *QUESTION_NAMES)
+_N_WORDS = STATIC_NAMES.index("n_words")
+_DATE_UNITS = (UNITS["년"], UNITS["월"])
+# By what date is asked (see span_board.date_asked), the forms (see date_form) that say it, and those that nearly do.
+_FORMS = {1: (1,), 2: (4, 6, 7), 4: (2,)}
+_LOOSE = {1: (3, 7), 2: (2, 3), 4: (3, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +59,20 @@ def candidate_features(
     board = Board(question, hits, prepared, lexicon)
     kept = board.kept_spans()
     spans = Spans.gather(board, prepared, kept)
+    static = np.concatenate([p.static for p in prepared])[kept]
     groups = (
         board.of_question(question),
         board.of_hit(question, hits, spans),
         board.of_sentence(spans),
         board.of_terms(question, spans),
         board.of_head(question, spans),
+        board.of_side(question, spans),
         _of_kind(question, board, prepared, spans, kinds),
         _of_bigrams(question, board, prepared, spans),
         _of_mentions(question, board, spans),
+        {"type_fits": _type_fits(question, static)},
     )
     columns = {name: column for group in groups for name, column in group.items()}
-    static = np.concatenate([p.static for p in prepared])[kept]
     asked = np.empty((len(kept), len(QUESTION_NAMES)), dtype=np.float32)
     for at, name in enumerate(QUESTION_NAMES):
         asked[:, at] = columns[name]
@@ -92,6 +100,26 @@ def _of_kind(
         "kind_of_after": likeness[spans.last + 2],
         "unit_same": units == UNITS.get(question.unit, -1),
     }
+
+
+def _type_fits(question: AnalyzedQuestion, static: np.ndarray) -> np.ndarray:
+    """Return, (C,), 1 where a span is the date or the number asked for, -1 where it is not or where neither is asked for.
+
+    A date that says less or more than was asked (a day for a year) gets something between; 0 is where nothing can be told.
+    """
+    form, unit, digit = (static[:, STATIC_NAMES.index(name)] for name in ("date_form", "unit_kind", "has_digit"))
+    is_date = (form > 0) | np.isin(unit, _DATE_UNITS)
+    is_number = (digit > 0) & ~is_date
+    asked = date_asked(question)
+    if asked:
+        exact = _FORMS.get(asked)
+        fits = np.ones(len(form)) if exact is None else np.isin(form, exact) + 0.5 * np.isin(form, _LOOSE[asked])
+        return np.asarray(np.where(is_date, fits, 0.0 if asked == ERA_ASKED else -1.0))
+    if question.kind == NUMBER_KIND:
+        return np.asarray(np.where(is_number & ((unit > 0) | (static[:, _N_WORDS] == 1)), 1.0, -1.0))
+    if question.kind:
+        return np.asarray(np.where(is_date | is_number, -1.0, 0.0))
+    return np.zeros(len(form))
 
 
 def _of_bigrams(

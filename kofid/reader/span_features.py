@@ -29,6 +29,12 @@ _UNITS = (
 )
 UNITS = {unit: code for code, units in enumerate(_UNITS, start=1) for unit in units.split()}
 _DATE = re.compile(r"(?P<y>(?:기원전\s*|서기\s*)?\d{1,4}\s*년)?\s*(?P<m>\d{1,2}\s*월)?\s*(?P<d>\d{1,2}\s*일)?$")
+# What follows the first date of a range, an era's name or a place between, and what stands before the second.
+_RANGE_GOES_ON = re.compile(
+    r"\s*(?:\([^()]{0,20}\))?\s*(?:[~∼〜–—-]\s*[\d(기서현?]|부터)|[^()\d~∼〜.\n]{1,24}[~∼〜]\s*\d"
+)
+_RANGE_ENDS = re.compile(r"\s*(?:\([^()]{0,20}\))?\s*까지")
+_IN_RANGE = re.compile(r"(?:\d|[년월일)])\s*[~∼〜–—-]\s*$|[~∼〜†]\s*$")
 _MARKS = frozenset(TAG[t] for t in ["SP", "SO", "SW", "SSO", "SSC"])
 
 _LONE_NAMES = (
@@ -36,7 +42,7 @@ _LONE_NAMES = (
     "date_form", "unit_kind", "starts_word", "noun_before", "noun_after", "open_before", "quoted", "bracket_after",
     "n_particles", "n_predicates", "n_nouns", "n_marks", "has_hanja", "genitive_inside", "adnominal_inside",
     "in_title", "sentence_index", "sentence_left", "sentence_length", "idf_first", "idf_last", "idf_max", "idf_sum",
-    "list_near", "in_bracket", "n_names",
+    "list_near", "in_bracket", "n_names", "range_side",
 )  # fmt: skip
 STATIC_NAMES = (*_LONE_NAMES, *(f"group_{name}" for name in GROUPS))
 
@@ -71,6 +77,18 @@ def date_form(surface: str) -> int:
     return bool(match["y"]) + 2 * bool(match["m"]) + 4 * bool(match["d"]) if match else 0
 
 
+def range_side(text: str, start: int, end: int) -> int:
+    """Return 1 for the first date of a range, 2 for the second, 0 for neither.
+
+    >>> text = "이순신(1545년 ~ 1598년)은"
+    >>> range_side(text, 4, 9), range_side(text, 12, 17), range_side(text, 0, 3)
+    (1, 2, 0)
+    """
+    if _IN_RANGE.search(text, max(start - 6, 0), start) or _RANGE_ENDS.match(text, end):
+        return 2
+    return 1 if _RANGE_GOES_ON.match(text, end) else 0
+
+
 def _of_ends(view: AnalyzedPassage) -> dict[str, np.ndarray]:
     """Look at the ends of each span and at what stands next to them."""
     text, tags, first, last = view.passage.text, view.tags, view.first, view.last
@@ -101,7 +119,8 @@ def _of_ends(view: AnalyzedPassage) -> dict[str, np.ndarray]:
 def _of_inside(view: AnalyzedPassage) -> dict[str, np.ndarray]:
     """Count what is inside each span."""
     text, first, last = view.passage.text, view.first, view.last
-    spans = [text[a:b] for a, b in zip(view.start.tolist(), view.end.tolist(), strict=True)]
+    places = list(zip(view.start.tolist(), view.end.tolist(), strict=True))
+    spans = [text[a:b] for a, b in places]
 
     def count(codes: frozenset[int] | set[int]) -> np.ndarray:
         total = np.concatenate([[0], np.cumsum(np.isin(view.tags, list(codes)))])
@@ -113,6 +132,9 @@ def _of_inside(view: AnalyzedPassage) -> dict[str, np.ndarray]:
         "n_words": np.array([span.count(" ") + 1 for span in spans]),
         "has_digit": count({TAG["SN"], TAG["NR"]}) > 0,
         "date_form": np.array([date_form(span) if span[0] in "0123456789기서" else 0 for span in spans]),
+        "range_side": np.array(
+            [range_side(text, a, b) if text[a] in "0123456789기서" else 0 for a, b in places], dtype=np.int8
+        ),
         "n_particles": count(PARTICLES),
         "n_predicates": count(PREDICATES),
         "n_nouns": count({TAG["NNG"], TAG["XR"]}),

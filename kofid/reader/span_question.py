@@ -36,6 +36,16 @@ _WH = frozenset(
 )
 _PICKS = frozenset(["몇", "어떤", "어느", "무슨"])
 _NOUNS = frozenset(TAG[t] for t in ["NNG", "NNP", "NNB", "SL", "XSN", "NR", "XR"])
+# Words of beginnings and of endings: of two dates beside each other, they tell which is meant.
+_BEGIN = (
+    "태어나~ 출생 탄생 생일 출생지 시작 일어나~ 발발 발생 건국 건립 건설 설립 창립 창설 창건 창단 창간 개국 개교 개통 개장 개막 즉위 취임 부임 "
+    "데뷔 등장 생기~ 세우~ 열리~ 출범 결성 도입 입학 개봉 발매 첫 처음"
+)
+_END = (
+    "죽~ 사망 사망일 서거 별세 타계 작고 입적 선종 전사 처형 숨지~ 끝나~ 끝내~ 끝 종료 종결 종전 종영 마치~ 멸망 망하~ 붕괴 무너지~ 폐지 해체 해산 "
+    "퇴위 퇴임 은퇴 폐막 폐교 폐간 마지막"
+)
+BEGINNINGS, ENDINGS = frozenset(_BEGIN.split()), frozenset(_END.split())
 _KINDS = {
     "person": "사람 인물 이 자 저자 작가 감독 왕 대통령 장군 배우 가수 선수 학자 화가 작곡가 아버지 어머니 아들 딸 아내 남편 형 "
     "동생 부인 스승 제자 후계자 교수 의원 총리 장관 황제 여왕 국왕 시인 소설가 건축가 과학자 주인공 대표 회장 의장 총장 사령관 "
@@ -43,9 +53,12 @@ _KINDS = {
     "date": "년 연도 년도 해 날 날짜 시기 시간 때 월 일 시대 세기 계절 생일 기간 요일 시점 연대 일자 시",
     "place": "곳 장소 지역 도시 나라 국가 위치 지방 마을 수도 고향 출생지 대륙 섬 학교 대학교 대학 국 주 동네 출신지 강 산 바다",
     "number": "수 개수 인구 높이 넓이 면적 길이 무게 거리 나이 명 비율 퍼센트 금액 가격 점수 키 크기 규모 온도 횟수 순위 개 번 "
-    "회 살 세 권 위 원 달러 대 조 항 층 차 호 미터 km 킬로미터 kg 도 배 곡 장 편 번째 인원 속도 기온",
+    "회 살 세 권 위 원 달러 대 조 항 층 차 호 미터 km 킬로미터 kg 도 배 곡 장 편 번째 인원 속도 기온 "
+    "갯수 숫자 인원수 액수 총액 비용 벌금 상금 요금 연봉 예산 매출 매출액 값 부피 깊이 지름 반지름 두께 폭 층수 득표율 시청률 확률 비중 "
+    "강수량 생산량 해발 고도 수량 분량 학점 점유율",
 }
 _KIND_CODES = {kind: code for code, kind in enumerate(_KINDS, start=1)}
+NUMBER_KIND = _KIND_CODES["number"]
 _KIND_OF = {noun: _KIND_CODES[kind] for kind, nouns in _KINDS.items() for noun in nouns.split()}
 _KIND_OF_ASK = {
     ASKS[ask]: _KIND_CODES[kind]
@@ -71,6 +84,12 @@ class AnalyzedQuestion:
     unit: str
     verb: str
     particle: str
+
+    @property
+    def side(self) -> int:
+        """Whether it asks for a beginning (1) or an ending (2); 0 where it does not say, or says both."""
+        begins, ends = (any(term in words for term in self.terms) for words in (BEGINNINGS, ENDINGS))
+        return begins + 2 * ends if begins != ends else 0
 
 
 def question_type(text: str) -> str:
@@ -121,9 +140,9 @@ def _head(words: Sequence[Morpheme]) -> str:
     if at is not None and at + 1 < len(words) and words[at + 1].tag not in ("VCP", "SF", "EF", "XSV"):
         return ""
     end = (len(words) if at is None else at) - 1
-    while end >= 0 and tag_code(words[end].tag) not in _NOUNS:
-        # Between the topic and the question word stand particles and marks only, else 누구 is no predicate.
-        if at is not None and not words[end].tag.startswith(("J", "S")):
+    while end >= 0 and (tag_code(words[end].tag) not in _NOUNS or _counts(words, end)):
+        # Between the topic and the question word stand particles, marks and dates only, else 누구 is no predicate.
+        if at is not None and not words[end].tag.startswith(("J", "S", "NNB")):
             return ""
         end -= 1
     noun = _noun_ending_at(words, end)
@@ -133,6 +152,11 @@ def _head(words: Sequence[Morpheme]) -> str:
             owner -= 1
         return _noun_ending_at(words, owner) or noun
     return noun
+
+
+def _counts(words: Sequence[Morpheme], i: int) -> bool:
+    """Tell whether a noun only says what a number before it counts: 2006년."""
+    return words[i].tag == "NNB" and i > 0 and words[i - 1].tag == "SN" and words[i - 1].end == words[i].start
 
 
 def _run_end(words: Sequence[Morpheme], start: int) -> int:

@@ -15,7 +15,7 @@ from kofid.language import say
 from kofid.reader.fid import SCORED_AT_A_TIME, FiDReader
 from kofid.retrieval.encoder import Encoder
 from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS
-from kofid.training.contrast import in_batch_loss, key, part
+from kofid.training.contrast import everywhere, in_batch_loss, key, part
 from kofid.training.data import distillation_dataset
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.types import Example, Hit
@@ -171,7 +171,16 @@ def distill(
         return value
 
     figures = train(
-        encoder.model, dataset, collate, loss, options, checkpoints, by_itself=True, resume=resume, on_step=on_step
+        encoder.model,
+        dataset,
+        collate,
+        loss,
+        options,
+        checkpoints,
+        by_itself=True,
+        resume=resume,
+        keep=True,
+        on_step=on_step,
     )
     encoder.model.eval()
     return figures
@@ -185,7 +194,10 @@ def _contrast(
     keys: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Return the in-batch loss of each question's best-scored positive passage; its other positives are no candidates."""
+    """Return the in-batch loss of each question's best-scored positive passage; its other positives are no candidates.
+
+    The passages of all processes are candidates.
+    """
     import torch
 
     known = positive.any(dim=1, keepdim=True)
@@ -193,5 +205,5 @@ def _contrast(
     mine = torch.arange(len(scores), device=scores.device)
     rest = ~scores.isinf() & ~positive
     rest[mine, best] = False
-    candidates = torch.cat((passages[mine, best], passages[rest]))
-    return in_batch_loss(question, candidates, torch.cat((keys[mine, best], keys[rest])), temperature)
+    candidates, names = (torch.cat((rows[mine, best], rows[rest])) for rows in (passages, keys))
+    return in_batch_loss(question, everywhere(candidates), everywhere(names), temperature)

@@ -86,6 +86,7 @@ def train_reranker(
         dev=(lambda: dev_figures(reranker, dev)) if dev else None,
         on_epoch=set_epoch,
         resume=resume,
+        keep=True,  # until the reranker is written
         on_step=on_step,
     )
     reranker.model.eval()

@@ -114,6 +114,7 @@ def train_retriever(
             on_epoch=set_epoch,
             by_itself=True,
             resume=resume,
+            keep=True,  # until the encoder is written
             on_step=on_step,
         )
     encoder.model.eval()
@@ -185,6 +186,7 @@ def pretrain_retriever(
         on_epoch=set_epoch,
         by_itself=True,
         resume=resume,
+        keep=True,  # until the encoder is written
         on_step=on_step,
     )
     encoder.model.eval()

@@ -1,7 +1,8 @@
-"""Train the light span reader: a LambdaRank forest (Burges 2010) over the candidates of each question.
+"""Train the light span reader: LambdaRank forests (Burges 2010) over the candidates of each question.
 
 A question has some 2,000 candidates, nearly all of them easy. So a small forest is fitted to a random sample first,
-and the forest that is kept learns from the wrong candidates which that one likes best.
+and the forests that are kept learn from the wrong candidates which that one likes best. They differ by their seeds; an
+answer's score is the sum of theirs.
 
 All candidates of all questions are kept in memory, features compressed: some 0.2 MB a question.
 """
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     import lightgbm
 
 N_FOLDS = 3
-N_TREES = 260
+N_FORESTS = 3
+N_TREES = 480
 _N_MINER_TREES = 80
 _MINER_LEARNING_RATE = 0.15
 # Wrong candidates of each question: for the miner, and for the forest that is kept.
@@ -55,7 +57,7 @@ _N_EASY = 40
 _CACHED_PASSAGES = 1_000
 _SETTINGS: dict[str, Any] = {
     "objective": "lambdarank",
-    "learning_rate": 0.09,
+    "learning_rate": 0.05,
     "num_leaves": 31,
     "max_bin": 127,
     "feature_fraction": 0.5,
@@ -68,6 +70,9 @@ _SETTINGS: dict[str, Any] = {
     "force_row_wise": True,
     "verbosity": -1,
 }
+# What of a forest's text is needed to predict by it: half of the text is not.
+_NEEDED = ("Tree=", "num_leaves=", "num_cat=", "split_feature=", "threshold=", "decision_type=", "left_child=", "right_child=",
+    "leaf_value=", "is_linear=", "shrinkage=")  # fmt: skip
 # Passes items on, showing how far it is: (items, what is done with them, how many there are).
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
 
@@ -180,12 +185,37 @@ def _title(example: Example) -> str:
     return (titles or [h.passage.title for h in example.hits[:1]] or [""])[0]
 
 
-def _fit(groups: Sequence[_Group], seed: int) -> lightgbm.Booster:
-    """Return the forest fitted to the hardest wrong candidates of each question, some easy ones among them."""
+def _fit(groups: Sequence[_Group], seed: int, n_forests: int) -> lightgbm.Booster:
+    """Return forests, joined to one, fitted to the hardest wrong candidates of each question and some easy ones."""
     usable = [g for g in groups if g.right.any() and g.wrong.any()]
     rng = np.random.default_rng(seed)
     miner = _grow(usable, lambda g, f: _likely(g, f, rng), _N_MINER_TREES, _MINER_LEARNING_RATE, seed)
-    return _grow(usable, lambda g, f: _hardest(g, f, miner, rng), N_TREES, _SETTINGS["learning_rate"], seed)
+    return _joined(
+        [
+            _grow(usable, lambda g, f: _hardest(g, f, miner, rng), N_TREES, _SETTINGS["learning_rate"], seed + i)
+            for i in range(n_forests)
+        ]
+    )
+
+
+def _joined(forests: Sequence[lightgbm.Booster]) -> lightgbm.Booster:
+    """Return a forest of all trees of ``forests``, whose prediction is the mean of theirs."""
+    trees: list[str] = []
+    head = ""
+    for forest in forests:
+        head, *own = forest.model_to_string().partition("\nend of trees")[0].split("\nTree=")
+        for tree in own:
+            lines = [f"Tree={len(trees)}", *tree.splitlines()[1:]]
+            trees.append("\n".join(_part(line, len(forests)) for line in lines if line.startswith(_NEEDED)))
+    head = "\n".join(line for line in head.splitlines() if not line.startswith("tree_sizes="))
+    booster: lightgbm.Booster = import_lightgbm().Booster(model_str="\n\n".join([head, *trees, "end of trees", ""]))
+    return booster
+
+
+def _part(line: str, n: int) -> str:
+    """Return a line of a tree, the values of its leaves divided by ``n``."""
+    name, _, values = line.partition("=")
+    return line if name != "leaf_value" else "leaf_value=" + " ".join(str(float(v) / n) for v in values.split())
 
 
 def _likely(group: _Group, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -234,10 +264,10 @@ def _cross_fit(groups: Sequence[_Group], seed: int, progress: Progress) -> tuple
         kept_out = [i for i, g in enumerate(groups) if g.fold == fold]
         others = [g for g in groups if g.fold != fold]
         if kept_out and any(g.right.any() and g.wrong.any() for g in others):
-            trees = _fit(others, seed)
+            trees = _fit(others, seed, 1)
             for i in kept_out:
                 scores[i] = np.asarray(trees.predict(groups[i].features(), num_threads=1))
-    return scores, _fit(groups, seed)
+    return scores, _fit(groups, seed, N_FORESTS)
 
 
 def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibration:

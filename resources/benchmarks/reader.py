@@ -1,9 +1,12 @@
-"""How fast readers read: ``python resources/benchmarks/reader.py [--passages 10 40 100] [--systems reference fp32 ...]``.
+"""How fast readers read, or with ``--score`` score passages for distillation:
+``python resources/benchmarks/reader.py [--passages 10 40 100] [--systems reference fp32 ...] [--score]``.
 
 T5-base size, random weights (the same for all), passages of 40 to 250 tokens, 140 on average, 16 greedy tokens. The
 reference is what a plain implementation of Fusion-in-Decoder does: 32 bits, eager attention, passages padded to 250, one
-batch, Transformers' generate. Each system runs in a process of its own; prints a JSON object for each: seconds of encoding
-and of decoding (the median of ``--runs``), peak memory, and whether the answer is the reference's.
+batch, Transformers' generate; for scores one step of the decoder, and from the queries and keys that its layers made the mean
+logit of each passage's tokens over heads and layers (FiD-KD, section 3.2). Each system runs in a process of its own; prints
+a JSON object for each: seconds of encoding and of decoding (the median of ``--runs``), peak memory, and how much of the answer,
+or of the passages' order by score, is the reference's.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from kofid.reader.checkpoints import open_reader_model
 from kofid.reader.fusion import Variant
 from kofid.reader.generate import Decoding, generate
 from kofid.reader.int8 import use_int8
+from kofid.reader.scores import score_passages
 
 TOKENS, LONGEST = 16, 250
 FIDO = Variant(cross_layers=(6, 12), n_kv_heads=1)
@@ -70,7 +74,9 @@ def passages(n: int) -> list[torch.Tensor]:
     return [torch.randint(3, 32_000, (length,)) for length in lengths]
 
 
-def reference(folder: str, ids: list[torch.Tensor]) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
+def reference(
+    folder: str, ids: list[torch.Tensor], score: bool
+) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
     """Return the plain reader's two halves."""
     from transformers import T5ForConditionalGeneration
     from transformers.modeling_outputs import BaseModelOutput
@@ -90,11 +96,31 @@ def reference(folder: str, ids: list[torch.Tensor]) -> tuple[Callable[[], Any], 
         found = model.generate(encoder_outputs=states, attention_mask=mask.view(1, -1), **more)
         return found[0, 1:].tolist()
 
-    return encode, decode
+    def rank(states: Any) -> list[int]:
+        total = torch.zeros(len(ids), LONGEST)
+        made: dict[str, torch.Tensor] = {}
+        attentions = [block.layer[1].EncDecAttention for block in model.decoder.block]
+        hooks = [
+            getattr(attention, name).register_forward_hook(lambda _, __, out, at=(i, name): made.__setitem__(at, out))
+            for i, attention in enumerate(attentions)
+            for name in ("q", "k")
+        ]
+        model(encoder_outputs=states, attention_mask=mask.view(1, -1), decoder_input_ids=torch.zeros(1, 1).long())
+        for hook in hooks:
+            hook.remove()
+        for i, attention in enumerate(attentions):
+            query, keys = (
+                made[i, name].view(-1, attention.n_heads, attention.key_value_proj_dim) for name in ("q", "k")
+            )
+            total += torch.einsum("qhd,khd->k", query, keys).view_as(total) / attention.n_heads
+        scores = (total * mask).sum(1) / mask.sum(1)
+        return scores.argsort(descending=True).tolist()
+
+    return encode, rank if score else decode
 
 
 def kofid(
-    folder: str, ids: list[torch.Tensor], how: dict[str, Any]
+    folder: str, ids: list[torch.Tensor], how: dict[str, Any], score: bool
 ) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
     """Return the two halves of kofid's reader."""
     model = open_reader_model(folder, how.get("variant"), how["dtype"]).eval()
@@ -102,14 +128,21 @@ def kofid(
         use_int8(model, encoder=how["int8"] == "all")
     batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
     decoding = Decoding(TOKENS, absorbed=how.get("absorbed"))
-    return lambda: model.encode(batch), lambda encoded: generate(model, encoded, decoding)[0].ids
+
+    def rank(encoded: Any) -> list[int]:
+        return torch.tensor(score_passages(model, encoded)[0]).argsort(descending=True).tolist()
+
+    def decode(encoded: Any) -> list[int]:
+        return generate(model, encoded, decoding)[0].ids
+
+    return lambda: model.encode(batch), rank if score else decode
 
 
-def measure(folder: str, name: str, n: int, runs: int) -> dict[str, Any]:
+def measure(folder: str, name: str, n: int, runs: int, score: bool) -> dict[str, Any]:
     """Run one system."""
     torch.set_num_threads(2)
     ids = passages(n)
-    encode, decode = reference(folder, ids) if name == "reference" else kofid(folder, ids, SYSTEMS[name])
+    encode, decode = reference(folder, ids, score) if name == "reference" else kofid(folder, ids, SYSTEMS[name], score)
     took: list[tuple[float, float]] = []
     with torch.inference_mode():
         for _ in range(runs + (n < 50)):  # small ones are warmed once
@@ -130,22 +163,24 @@ def main() -> None:
     parser.add_argument("--passages", type=int, nargs="+", default=[10, 40, 100])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--score", action="store_true")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.one[0], options.one[1], int(options.one[2]), options.runs)))
+        print(json.dumps(measure(options.one[0], options.one[1], int(options.one[2]), options.runs, options.score)))
         return
     with tempfile.TemporaryDirectory() as folder:
         write_base(folder)
         for n in options.passages:
-            compare(folder, options.systems, n, options.runs)
+            compare(folder, options.systems, n, options.runs, options.score)
 
 
-def compare(folder: str, systems: list[str], n: int, runs: int) -> None:
+def compare(folder: str, systems: list[str], n: int, runs: int, score: bool) -> None:
     """Print what each system takes, and against the first of them."""
     first: dict[str, Any] = {}
     for name in systems:
         command = [sys.executable, __file__, "--one", folder, name, str(n), "--runs", str(runs)]
+        command += ["--score"] * score
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         answer = found.pop("answer")
         first = first or found | {"answer": answer}
@@ -153,7 +188,9 @@ def compare(folder: str, systems: list[str], n: int, runs: int) -> None:
             "times_faster": (first["encode"] + first["decode"]) / (found["encode"] + found["decode"]),
             "decode_times_faster": first["decode"] / found["decode"],
             "memory_share": found["peak_mb"] / first["peak_mb"],
-            "same_tokens": sum(a == b for a, b in zip(answer, first["answer"], strict=False)),
+            ("same_places" if score else "same_tokens"): sum(
+                a == b for a, b in zip(answer, first["answer"], strict=False)
+            ),
         }
         print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
 
