@@ -8,7 +8,8 @@ from typing import Any
 
 from kofid.devices import peak_memory
 from kofid.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
-from kofid.pipeline import SURE, Pipeline
+from kofid.pipeline import Pipeline
+from kofid.reader.confidence import SURE
 from kofid.reader.span_question import ASKS, question_type
 from kofid.text import character_f1, exact_match, robust_match
 from kofid.types import Question

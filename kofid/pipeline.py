@@ -16,6 +16,7 @@ from kofid.artifacts import artifact_kind, is_artifact, open_artifact
 from kofid.bundled import resource
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
 from kofid.language import say
+from kofid.reader.confidence import SURE
 from kofid.retrieval import fuse
 from kofid.retrieval.index import Index
 from kofid.retrieval.indexing import Encoding, build_index
@@ -33,8 +34,6 @@ Search = Callable[[str, int], list[Hit]]
 BUNDLED_READERS = {"span": "models/span", "t5": "models/fid-t5-mini"}
 # The encoder that ships with kofid, and the name that --dense takes for it.
 BUNDLED_ENCODER, _ENCODER = "default", "models/retriever"
-# At or above this confidence an answer is given as sure; chosen on held-out questions (README, "확신").
-SURE = 0.5
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+# At or above this confidence an answer is given as sure: that of the span reader on KorQuAD that leaves 40 % of the questions.
+SURE = 0.45
+
 
 @dataclass(frozen=True)
 class Confidence:

@@ -21,6 +21,7 @@ import numpy as np
 from kofid.errors import InputError
 from kofid.language import say
 from kofid.morphology import analyze_many
+from kofid.reader.confidence import SURE
 from kofid.reader.span import (
     FORMAT_VERSION,
     MAX_ANSWERS,
@@ -114,7 +115,7 @@ def train_span_reader(
     ``words`` holds word rarity and name kinds from elsewhere; without it rarity is counted over the passages of the
     examples and kinds are left out. ``progress`` is given each long loop to show (``kofid.commands.console.progress``).
     Returns out-of-fold exact match and F1 (percent), and what the calibrated confidence is worth: the share of
-    questions answered at 0.5 and the share of those right. Folds keep passages of one title together.
+    questions answered surely and the share of those right. Folds keep passages of one title together.
     Raises InputError when no question has its answer in a gold passage.
     """
     words = words or Words(_count_words(examples), Kinds.load(directory))
@@ -299,7 +300,7 @@ def _figures(groups: Sequence[_Group], scores: Sequence[np.ndarray], calibration
         text = texts[best[0]] if best else ""
         exact.append(exact_match(text, group.answers))
         f1.append(character_f1(text, group.answers))
-        sure = bool(best) and calibration.confidence(score[best])[0] >= 0.5
+        sure = bool(best) and calibration.confidence(score[best])[0] >= SURE
         confident.append(sure)
         if sure:
             confident_right.append(robust_match(text, group.answers))
