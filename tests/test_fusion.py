@@ -219,9 +219,13 @@ def slow_scores(reader: FusionReader, encoded: Encoded) -> list[float]:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("absorbed", [False, True])
 @pytest.mark.parametrize("skt", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_scores_equal_a_slow_walk_over_heads_and_states(variant: Variant, skt: bool) -> None:
+def test_scores_equal_a_slow_walk_over_heads_and_states(
+    variant: Variant, skt: bool, absorbed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kofid.reader.scores.pays_to_absorb", lambda *_: absorbed)
     reader = lively(4, variant, skt=skt, std=0.3)
     encoded = reader.encode(random_batch((3, 1, 2)))
     for found, one in zip(score_passages(reader, encoded), encoded, strict=True):

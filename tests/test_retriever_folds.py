@@ -281,7 +281,7 @@ def test_checkpointed_layers_give_the_same_weights(lora: int, tmp_path: Path) ->
         encoder = bert()
         calls: list[bool] = []
         encoder.model.encoder.layer[0].attention.register_forward_hook(lambda *_, calls=calls: calls.append(True))
-        fit(encoder, tmp_path / "c", gradient_checkpointing=checkpointing, lora=lora)
+        fit(encoder, tmp_path / f"c-{checkpointing}", gradient_checkpointing=checkpointing, lora=lora)
         passes.append(len(calls))
         found.append(digest(encoder.model))
         assert not encoder.model.is_gradient_checkpointing

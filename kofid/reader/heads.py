@@ -125,9 +125,8 @@ class CrossAttention(Attention):
         if memory.values is not None:
             return self.concatenate(self.attend(q, memory.keys, memory.values))
         states = memory.keys[None]
-        key = self.k.weight.view(self.n_kv_heads, self.d_head, -1)
         value = self.v.weight.view(self.n_kv_heads, self.d_head, -1)
-        absorbed = torch.bmm(q, key).flatten(0, 1)[None]  # a bias of keys moves all logits alike: no matter
+        absorbed = self._absorbed(q).flatten(0, 1)[None]  # a bias of keys moves all logits alike: no matter
         context = _mix(absorbed, states, states, self.scale)
         context = torch.bmm(context.view(self.n_kv_heads, -1, states.shape[-1]), value.transpose(1, 2))
         if self.v.bias is not None:  # attention sums to one
@@ -136,10 +135,18 @@ class CrossAttention(Attention):
 
     def logits(self, hidden: torch.Tensor, memory: Memory) -> torch.Tensor:
         """Return logits before the softmax, (n_heads, n, n_states), of ``hidden`` (n, d_model)."""
-        if memory.values is None:
-            raise ValueError("an absorbed memory has no keys")
-        scores = self.scale * self.queries(hidden) @ memory.keys.transpose(1, 2)
+        q = self.scale * self.queries(hidden)
+        if memory.values is not None:
+            scores = q @ memory.keys.transpose(1, 2)
+        else:
+            scores = self._absorbed(q) @ memory.keys.T
+            if self.k.bias is not None:
+                scores = scores + q @ self.k.bias.view(self.n_kv_heads, self.d_head, 1)
         return scores.view(self.n_heads, len(hidden), -1)
+
+    def _absorbed(self, q: torch.Tensor) -> torch.Tensor:
+        """Return queries (n_kv_heads, n, d_head) that ask states for keys: (n_kv_heads, n, d_model)."""
+        return torch.bmm(q, self.k.weight.view(self.n_kv_heads, self.d_head, -1))
 
 
 def _mix(

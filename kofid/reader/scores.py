@@ -8,6 +8,7 @@ import torch
 
 from kofid.reader.batch import IGNORED, Encoded
 from kofid.reader.fusion import FusionReader
+from kofid.reader.generate import pays_to_absorb
 from kofid.reader.heads import CrossAttention, Memory
 
 # How scores are made; the first is that of Izacard and Grave 2021b.
@@ -52,7 +53,8 @@ def score_passages(
                 total.add_(torch.stack([_of_passage(part, how) for part in parts]))
 
     if encoded:
-        model.decode(given, model.remember(encoded), watch=add)
+        absorbed = how != "norm" and pays_to_absorb(model, given.shape[1])  # lengths of values need values
+        model.decode(given, model.remember(encoded, absorbed=absorbed), watch=add)
     return [(total / max(1, layers)).tolist() for total in totals]
 
 
