@@ -204,8 +204,12 @@ def _refuse_missing(reader: str | None, retriever: str | None, stage: str, round
 def _journal(output: Path, reader: str, score: str, examples: list[Example]) -> Path:
     """Return where the scores of just these questions, passages and options are kept while they are made."""
     digest = hashlib.sha256(f"{reader}\n{score}\n".encode())
+    current = Path(reader) / "CURRENT"  # of a reader trained anew in its place
+    digest.update(current.read_bytes() if current.is_file() else b"")
     for example in examples:
-        digest.update("\n".join((example.question.text, *(hit.passage.id for hit in example.hits))).encode())
+        answers = example.target or "\t".join(example.question.answers)
+        digest.update("\n".join((example.question.text, answers, *(hit.passage.id for hit in example.hits))).encode())
+    output.parent.mkdir(parents=True, exist_ok=True)
     return output.with_name(f".{output.name}.scores-{digest.hexdigest()[:16]}")
 
 
