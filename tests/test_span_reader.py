@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kofid.bundled import resource
 from kofid.errors import IncompatibleArtifactError, InputError
+from kofid.formats import read_questions
 from kofid.morphology import analyze, analyze_many
+from kofid.pipeline import demo_index, open_reader
 from kofid.reader.span import (
     MAX_ANSWERS,
     Calibration,
@@ -249,6 +252,16 @@ def test_training_reports_and_reads(model: tuple[Path, dict[str, float]], reader
 def test_reads_passages_it_has_not_seen(reader: SpanReader) -> None:
     hits = [Hit(_passage(90, "최무선", "1325년", "영천", "화통도감"), 2.0), Hit(PASSAGES[0], 1.0)]
     assert reader.read("최무선은 언제 태어났나요?", hits)[0].text == "1325년"
+
+
+def test_the_first_trees_lose_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, index = open_reader("span"), demo_index(tmp_path)
+    questions = [q.text for q in read_questions(str(resource("demo/questions.jsonl")))][::40]
+    hits = [index.search(question, 10) for question in questions]
+    quick = [reader.read(question, found) for question, found in zip(questions, hits, strict=True)]
+    monkeypatch.setattr("kofid.reader.span._LIKELY", 100_000)
+    assert len(quick) > 20 and all(quick)
+    assert quick == [reader.read(question, found) for question, found in zip(questions, hits, strict=True)]
 
 
 def test_answers_lie_in_their_passages_in_order(reader: SpanReader) -> None:

@@ -38,8 +38,7 @@ MAX_RIVALS = 20
 # A passage of 900 characters takes some 160 kB with its features.
 _CACHED_PASSAGES = 500
 _THREADS = 1
-# The first trees choose whom the others, most of the time that reading takes, look at: the 20 best are the same by all trees
-# alone (60 of 60 KorQuAD questions with 120 and 150).
+# The first trees choose at whom all look, which takes most of the time of reading; the answers are those of all trees alone.
 _FIRST_TREES, _LIKELY = 120, 200
 
 
@@ -65,7 +64,7 @@ def import_lightgbm() -> Any:
 
 @contextmanager
 def _hidden(*names: str) -> Iterator[None]:
-    """Let an import do without packages that it takes where they are: two seconds of importing what is not used."""
+    """Let an import do without packages that it takes where they are: a second of importing what is not used."""
     absent = {name: None for name in names if name not in sys.modules}
     sys.modules.update(absent)  # type: ignore[arg-type]  # None is how Python says that there is no such package
     try:
