@@ -1,5 +1,5 @@
 """Run the command line as ``python -m kofid``."""
 
-from kofid.cli import main
+from kofid.cli.app import main
 
 main()

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kofid.artifacts import artifact_kind, is_artifact, open_artifact
-from kofid.bundled import resource
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
+from kofid.korean.text import clean, sentence_spans
 from kofid.language import say
 from kofid.reader.confidence import SURE
-from kofid.retrieval import fuse
+from kofid.retrieval import fusion as fuse
+from kofid.retrieval.build import Encoding, build_index
 from kofid.retrieval.index import Index
-from kofid.retrieval.indexing import Encoding, build_index
-from kofid.text import clean, sentence_spans
+from kofid.storage.artifacts import artifact_kind, is_artifact, open_artifact
+from kofid.storage.bundled import resource
 from kofid.types import Answer, Example, Hit, Passage, Reader
 
 if TYPE_CHECKING:
-    from kofid.reader.generate import Decoding
-    from kofid.retrieval.cross_encoder import CrossEncoder
-    from kofid.retrieval.encoder import Encoder
+    from kofid.reader.fid.generation import Decoding
+    from kofid.retrieval.dense.transformer import Encoder
+    from kofid.retrieval.reranker import CrossEncoder
 
 Search = Callable[[str, int], list[Hit]]
 
@@ -171,19 +171,19 @@ def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing
         name, settings = str(artifact.directory), artifact.settings
     kind = settings.get("reader") or _kind_of_checkpoint(path)
     if kind == "span":
-        from kofid.reader.span import SpanReader
+        from kofid.reader.span.reader import SpanReader
 
         return SpanReader.load(Path(name))
     from kofid.devices import choose_device, reading_dtype
 
     place = choose_device(device)
     if kind == "extractive":
-        from kofid.reader.extractive import ExtractiveReader
+        from kofid.reader.extractive.reader import ExtractiveReader
 
         return ExtractiveReader.load(name, device=place, n_context=n_context)
     from kofid.reader.confidence import Confidence
-    from kofid.reader.fid import FiDReader
-    from kofid.reader.inputs import PASSAGE_TOKENS
+    from kofid.reader.fid.inputs import PASSAGE_TOKENS
+    from kofid.reader.fid.reader import FiDReader
 
     how = writing or Writing()
     reader = FiDReader.load(
@@ -196,11 +196,11 @@ def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing
     )
     reader.decoding = how.decoding(reader.decoding)
     if how.int8 != "none":
-        from kofid.reader.int8 import use_int8
+        from kofid.reader.fid.int8 import use_int8
 
         use_int8(reader.model, encoder=how.int8 == "all")
     if kind == "single":
-        from kofid.reader.single import SingleReader
+        from kofid.reader.fid.single import SingleReader
 
         return SingleReader(reader, retrieval_weight=settings.get("retrieval_weight", 0.0))
     return reader
@@ -227,7 +227,7 @@ def open_encoder(name: str, device: str = "auto") -> Encoding:
     With it come its name and its fingerprint. Raises InputError.
     """
     from kofid.devices import choose_device
-    from kofid.retrieval.encoder import load_encoder, weights_fingerprint
+    from kofid.retrieval.dense.transformer import load_encoder, weights_fingerprint
 
     bundled = name == BUNDLED_ENCODER
     path = resource(_ENCODER) if bundled else Path(name)
@@ -304,7 +304,7 @@ def open_cross_encoder(name: str, device: str = "auto", *, new_head: bool = Fals
     With ``new_head`` also an encoder, which gets a classifier to train.
     """
     from kofid.devices import choose_device
-    from kofid.retrieval.cross_encoder import CrossEncoder
+    from kofid.retrieval.reranker import CrossEncoder
 
     path = Path(name)
     _refuse_missing(path)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.files import WriteLines
 
 from kofid import language
-from kofid.bundled import resource
 from kofid.formats import read_corpus
+from kofid.retrieval.build import build_index
 from kofid.retrieval.index import Index
-from kofid.retrieval.indexing import build_index
+from kofid.storage.bundled import resource
 from kofid.types import Passage
-
-WriteLines = Callable[[str, Iterable[Any]], Path]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kofid.errors import InputError
-from kofid.formats.questions import answers_of
+from kofid.formats.question_files import answers_of
 from kofid.formats.records import Record, read_records, text_field
 from kofid.language import say
 from kofid.types import Passage, Question

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kofid.errors import InputError
 from kofid.formats.documents import documents_in, is_document, read_document
+from kofid.formats.passage_split import PASSAGE_WORDS, split_article
 from kofid.formats.records import Record, list_field, read_records, skip_or_raise, text_field
-from kofid.formats.split import PASSAGE_WORDS, split_article
 from kofid.language import say
 from kofid.types import Passage
 

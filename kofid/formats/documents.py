@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kofid.errors import InputError
 from kofid.formats.records import open_bytes
+from kofid.korean.text import clean
 from kofid.language import say
-from kofid.text import clean
 from kofid.types import Passage
 
 # More than this unpacked is no document; a small archive can unpack to anything.

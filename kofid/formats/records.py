@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from kofid.errors import InputError
+from kofid.korean.text import clean
 from kofid.language import say
-from kofid.text import clean
 
 # A line longer than this is no passage or article; reading it whole would only fill the memory.
 MAX_LINE_BYTES = 64 * 2**20

@@ -17,8 +17,8 @@ import numpy as np
 
 from kofid.errors import InputError
 from kofid.formats.records import read_lines
+from kofid.korean.text import clean
 from kofid.language import say
-from kofid.text import clean
 from kofid.types import Example, Question
 
 Run = dict[str, list[tuple[str, float]]]  # question id -> (passage id, score), best first

@@ -1,302 +1,381 @@
-"""Passages into segments: reading, analysing and sorting overlap, on all processors, in bounded memory."""
+"""Making and changing indexes: built, resumed, added to, deleted from; each time as a new generation.
+
+An index directory holds its segments (``0000.seg``, ``0001.seg``, ...), the positions deleted from each
+(``deleted.seg``), the user dictionary and, where asked for, vectors (``dense.faiss``). While it is being built a
+journal says which segments are finished.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import glob
+import json
 import os
-import threading
-from array import array
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
-from kofid import morphology
-from kofid.blocks import Array, ArrayWriter
-from kofid.errors import ResourceError
+from kofid.errors import IncompatibleArtifactError, InputError
+from kofid.formats.passage_split import article_id
 from kofid.language import say
-from kofid.retrieval.analyze import Analyzer
-from kofid.retrieval.segment import MAX_PASSAGES, PassageWriter, Segment, hash_term, spans, write_field, write_words
+from kofid.retrieval.sparse.analyzer import Analyzer
+from kofid.retrieval.sparse.builder import Finished, PassageDigest, write_segments
+from kofid.retrieval.sparse.passages import Passages
+from kofid.retrieval.sparse.ranking import Ranking
+from kofid.retrieval.sparse.segment import Segment
+from kofid.storage.arrays import ArrayFile, ArrayWriter
+from kofid.storage.artifacts import JOURNAL, link_file, open_artifact, write_artifact
 from kofid.types import Passage
 
-# A segment is closed at the first article that begins within this many passages of the limit.
-_SLACK = 4_096
-_BATCH = 8_192
-# Below this many different words the start of worker processes costs more than it gives.
-_WORTH_A_POOL = 60_000
-# When more words than this are remembered all are forgotten: half a kilobyte each.
-_MAX_WORDS = 8_000_000
+if TYPE_CHECKING:
+    from kofid.retrieval.dense.transformer import Encoder
+
+Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
+DELETED = "deleted.seg"
+VECTORS = "dense.faiss"
+USER_DICTIONARY = "user_dictionary.tsv"
+# A last segment this small is written anew with what is added, so that many small additions do not add up.
+_SMALL = 4_096
 
 
-class Finished(NamedTuple):
-    """A segment that has been written: its file, and how many passages it holds, of which digest."""
-
-    path: Path
-    n_passages: int
-    digest: str
+def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Iterable[Any]:
+    """Show no progress."""
+    return items
 
 
-class Analyses(NamedTuple):
-    """Terms of a batch of units. ``offsets[c]`` (n_units + 1) bounds each unit's share of ``hashes[c]``."""
+@dataclass(frozen=True)
+class Encoding:
+    """The encoder that makes an index's vectors, its name and fingerprint, and the faiss factory string for them."""
 
-    offsets: list[npt.NDArray[np.int32]]
-    hashes: list[npt.NDArray[np.uint64]]
-    texts: list[bytes]
-
-
-def analyze_batch(analyzer: Analyzer, units: Sequence[str]) -> Analyses:
-    """Return the terms of ``units`` as hashes and, for components that cost an analysis, as text."""
-    found = analyzer.analyze(units)
-    offsets, hashes = [], []
-    for c in range(len(analyzer.components)):
-        offsets.append(np.cumsum([0, *(len(terms[c]) for terms in found)]).astype(np.int32))
-        hashes.append(np.array([hash_term(term, c) for terms in found for term in terms[c]], np.uint64))
-    texts = [analyzer.encode(terms) for terms in found] if analyzer.context == "word" else []
-    return Analyses(offsets, hashes, texts)
+    encoder: Encoder
+    name: str
+    fingerprint: str
+    faiss: str = "auto"
 
 
-class Pool:
-    """Analyses batches of units: in this process while there are few, then in one process a processor."""
+def build_index(
+    path: Path,
+    passages: Iterable[Passage],
+    *,
+    analyzer: Analyzer | None = None,
+    ranking: Ranking | None = None,
+    encoding: Encoding | None = None,
+    notes: dict[str, Any] | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write the index of ``passages`` to ``path`` and return its settings; with an encoder, vectors too.
 
-    def __init__(self, analyzer: Analyzer) -> None:
-        self._analyzer = analyzer
-        self._executor: ProcessPoolExecutor | None = None
-        self._seen = 0
-
-    def submit(self, units: Sequence[str]) -> Future[Analyses]:
-        """Return the coming analyses of ``units``."""
-        self._seen += len(units)
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self._executor is None and self._seen > _WORTH_A_POOL and processors > 1:
-            self._executor = ProcessPoolExecutor(processors, multiprocessing.get_context("spawn"), _begin_worker)
-        if self._executor is not None:
-            return self._executor.submit(analyze_batch, self._analyzer, units)
-        done: Future[Analyses] = Future()
-        done.set_result(analyze_batch(self._analyzer, units))
-        return done
-
-    def close(self) -> None:
-        """End the processes."""
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Let a process of the pool use one processor, and end when the one that started it is gone."""
-    morphology.use_one_processor()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-class UnitNumbers(dict[str, int]):
-    """Numbers units as they come: ``numbers[unit]`` of a new one is the count of those before it."""
-
-    def __init__(self) -> None:
-        self.new: list[str] = []
-
-    def __missing__(self, unit: str) -> int:
-        number = self[unit] = len(self)
-        self.new.append(unit)
-        return number
-
-
-class Lexicon:
-    """All units met so far and, as they come back from the pool, their terms.
-
-    Words are remembered for the whole build; in sentence context nothing recurs, and each segment starts afresh.
+    The index that may be there already answers until the new one is complete. With ``resume`` the finished segments
+    of an interrupted build are kept; raises IncompatibleArtifactError when that one had other settings or passages.
     """
-
-    def __init__(self, analyzer: Analyzer, pool: Pool) -> None:
-        self.analyzer = analyzer
-        self.numbers = UnitNumbers()
-        self._pool = pool
-        self._batches: list[tuple[int, list[str], Future[Analyses]]] = []
-
-    def number(self, text: str) -> Iterable[int]:
-        """Return the numbers of the units of ``text``, sending new ones to be analysed a batch at a time."""
-        found = list(map(self.numbers.__getitem__, self.analyzer.units(text)))
-        if len(self.numbers.new) >= _BATCH:
-            self.send()
-        return found
-
-    def send(self) -> None:
-        """Have all new units analysed."""
-        if new := self.numbers.new:
-            self._batches.append((len(self.numbers) - len(new), new, self._pool.submit(new)))
-            self.numbers.new = []
-
-    def terms(self, units: npt.NDArray[np.int64], component: int) -> tuple[Array, Array]:
-        """Return, for ascending unit numbers, how many terms each has, and the terms' hashes one after another."""
-        counts, hashes = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-        for first, batch, analyses in self._overlapping(units):
-            here = units[np.searchsorted(units, first) : np.searchsorted(units, first + len(batch))] - first
-            offsets = analyses.offsets[component]
-            counts.append((offsets[here + 1] - offsets[here]).astype(np.int64))
-            hashes.append(analyses.hashes[component][spans(offsets[here], counts[-1])])
-        return np.concatenate(counts), np.concatenate(hashes)
-
-    def _overlapping(self, units: npt.NDArray[np.int64]) -> Iterator[tuple[int, list[str], Analyses]]:
-        for first, batch, future in self._batches:
-            if len(units) and first <= units[-1] and first + len(batch) > units[0]:
-                yield first, batch, future.result()
-
-    def texts(self, start: int, stop: int) -> tuple[list[str], list[bytes]]:
-        """Return the units numbered ``start`` to ``stop``, which begin and end a batch, and their analyses as text."""
-        words: list[str] = []
-        texts: list[bytes] = []
-        for number, (first, batch, future) in enumerate(self._batches):
-            if start <= first < stop:
-                words += batch
-                texts += future.result().texts
-                done: Future[Analyses] = Future()
-                done.set_result(future.result()._replace(texts=[]))  # written soon, and never asked again
-                self._batches[number] = (first, batch, done)
-        return words, texts
+    analyzer = analyzer or Analyzer()
+    settings = _settings(analyzer, ranking or Ranking()) | (notes or {})
+    with write_artifact(path, "index", settings, resume=resume) as directory:
+        (directory / USER_DICTIONARY).write_text("".join(f"{w}\n" for w in analyzer.user_words), encoding="utf-8")
+        journal = _Journal(directory, settings)
+        stream = iter(progress(passages, say("패시지 분석", "analysing passages"), None))
+        journal.skip(stream)
+        earlier = open_segments(directory, len(analyzer.components))
+        with closing(write_segments(directory, stream, analyzer, earlier)) as segments:
+            for finished in segments:
+                journal.add(finished)
+        write_deleted(directory, [np.empty(0, np.uint16)] * journal.n_segments)
+        _complete(directory, settings, encoding, progress)
+    return settings
 
 
-class PassageDigest:
-    """A running checksum of passages, to tell whether a corpus is still the same."""
-
-    def __init__(self) -> None:
-        self._hash = xxhash.xxh3_128()
-
-    def add(self, passage: Passage) -> None:
-        """Take a passage."""
-        self._hash.update("\x1e".join((passage.id, passage.title, passage.text, "")).encode("utf-8", "replace"))
-
-    def hexdigest(self) -> str:
-        """Return the checksum of the passages so far."""
-        return str(self._hash.hexdigest())
+def has_interrupted_build(path: Path) -> bool:
+    """Tell whether a build was interrupted that ``resume`` could go on with."""
+    return any(path.glob(f".building-gen-*/{JOURNAL}"))
 
 
-class OpenSegment:
-    """A segment under way: its passages are on disk, its units noted, its postings still to be sorted."""
-
-    def __init__(self, path: Path, lexicon: Lexicon, earlier: Sequence[Segment]) -> None:
-        self.path = path
-        self._lexicon = lexicon
-        self._earlier = earlier
-        self._first_unit = len(lexicon.numbers)
-        self._last_unit = self._first_unit
-        self._file = ArrayWriter(path)
-        self._passages = PassageWriter(self._file)
-        self._text = array("I"), array("I")  # unit numbers; units of each passage
-        self._titles = array("I"), array("I")
-        self._digest = PassageDigest()
-
-    def __len__(self) -> int:
-        return len(self._passages)
-
-    def is_full(self, passage: Passage) -> bool:
-        """Tell whether ``passage`` should begin another segment."""
-        n = len(self)
-        whole = not self._passages.is_of_last_article(passage)
-        return n >= MAX_PASSAGES or (n >= MAX_PASSAGES - _SLACK and whole)
-
-    def add(self, passage: Passage) -> None:
-        """Take a passage."""
-        if not self._passages.is_of_last_article(passage):
-            self._note(self._titles, passage.title)
-        self._note(self._text, passage.text)
-        self._passages.add(passage)
-        self._digest.add(passage)
-
-    def _note(self, field: tuple[array[int], array[int]], text: str) -> None:
-        numbers = self._lexicon.number(text)
-        before = len(field[0])
-        field[0].extend(numbers)
-        field[1].append(len(field[0]) - before)
-
-    def end(self) -> None:
-        """Note that no passage will follow."""
-        self._lexicon.send()
-        self._last_unit = len(self._lexicon.numbers)
-
-    def write(self) -> Finished:
-        """Wait for the analyses and write the postings."""
-        self._passages.close()
-        for name, (numbers, counts) in (("text", self._text), ("title", self._titles)):
-            units, places = np.unique(np.frombuffer(numbers, np.uint32), return_inverse=True)
-            owners = np.repeat(np.arange(len(counts), dtype=np.uint32), np.frombuffer(counts, np.uint32))
-            for c in range(len(self._lexicon.analyzer.components)):
-                n_terms, hashes = self._lexicon.terms(units.astype(np.int64), c)
-                starts = np.cumsum(n_terms) - n_terms
-                per_unit = n_terms[places]
-                vocabulary, numbers_of_terms = np.unique(hashes, return_inverse=True)
-                terms = numbers_of_terms.astype(np.uint32)[spans(starts[places], per_unit)]
-                owners_of_terms = np.repeat(owners, per_unit)
-                write_field(self._file, f"{name}{c}", owners_of_terms, terms, vocabulary, len(counts))
-        self._write_words()
-        self._file.close()
-        return Finished(self.path, len(self), self._digest.hexdigest())
-
-    def _write_words(self) -> None:
-        """Write the analyses of the words that no earlier segment has."""
-        words, texts = self._lexicon.texts(self._first_unit, self._last_unit)
-        if not texts:  # whole sentences are not kept
-            words = []
-        hashes = np.array([hash_term(word) for word in words], np.uint64)
-        new = np.ones(len(words), bool)
-        for segment in self._earlier:
-            new &= ~segment.has_words(hashes)
-        write_words(self._file, hashes[new], [texts[i] for i in np.flatnonzero(new)])
+def _settings(analyzer: Analyzer, ranking: Ranking) -> dict[str, Any]:
+    return {
+        "analyzer": analyzer.settings(),
+        "ranking": ranking.settings() | {"weights": analyzer.weights},
+    }
 
 
-@contextmanager
-def _pool(analyzer: Analyzer) -> Iterator[Pool]:
-    pool = Pool(analyzer)
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise ResourceError(
-            say(
-                "분석하던 프로세스가 죽었습니다. 메모리가 모자랐을 수 있습니다. 이어서 하려면 --resume을 쓰세요.",
-                "a process that analysed was killed, perhaps for want of memory; go on with --resume",
+def _complete(directory: Path, settings: dict[str, Any], encoding: Encoding | None, progress: Progress) -> None:
+    """Count what is there, refuse an index of nothing, and add vectors."""
+    segments = open_segments(directory, len(settings["analyzer"]["components"]))
+    passages = Passages(segments, read_deleted(directory))
+    has_terms = any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles])
+    if not has_terms or not len(passages):
+        (directory / JOURNAL).unlink(missing_ok=True)  # there is nothing to go on with
+        raise InputError(say("색인할 낱말이 하나도 없습니다", "there is not one term to index"))
+    settings["n_passages"] = len(passages)
+    settings["n_segments"] = len(segments)
+    if encoding is not None:
+        folder = directory / f".vectors-{encoding.fingerprint[:16]}"
+        _encode(folder, passages, encoding, (0, 1), progress)
+        settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
+
+
+def add_vectors(
+    path: Path, encoding: Encoding, *, share: tuple[int, int] = (0, 1), progress: Progress = silent
+) -> dict[str, Any]:
+    """Give the index at ``path`` vectors, in place of those that it may have, and return its settings.
+
+    Vectors are encoded in shards, which stay when the work is interrupted. ``share`` (i, n) encodes every n-th shard from
+    the i-th (from 0) only; the process that finds all shards there finishes the index. Raises as ``open_artifact`` does.
+    """
+    import shutil
+
+    from kofid.retrieval.dense.faiss_index import n_shards, shard_file
+
+    old = open_artifact(path, "index")
+    settings = dict(old.settings)
+    segments = open_segments(old.directory, len(settings["analyzer"]["components"]))
+    passages = Passages(segments, read_deleted(old.directory))
+    folder = path.with_name(f".{path.name}.vectors-{encoding.fingerprint[:16]}-{old.directory.name}")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.vectors-*-gen-*"):  # of a run killed after its switch
+        if not left.name.endswith(f"-{old.directory.name}"):
+            shutil.rmtree(left, ignore_errors=True)
+    _encode(folder, passages, encoding, share, progress)
+    if not all(shard_file(folder, number).is_file() for number in range(n_shards(len(passages)))):
+        return settings | {"dense": None}
+    with write_artifact(path, "index", settings) as directory:
+        if open_artifact(path, "index").directory != old.directory:
+            raise IncompatibleArtifactError(
+                say(f"{path}: 벡터를 만드는 동안 색인이 바뀌었습니다", f"{path}: the index changed meanwhile")
             )
-        ) from error
-    finally:
-        pool.close()
+        for file in old.directory.iterdir():
+            if file.is_file() and file.name not in ("manifest.json", VECTORS):
+                link_file(file, directory / file.name)
+        settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
+    shutil.rmtree(folder, ignore_errors=True)
+    return settings
 
 
-def write_segments(
-    directory: Path, passages: Iterable[Passage], analyzer: Analyzer, earlier: Sequence[Segment]
-) -> Generator[Finished]:
-    """Write ``passages`` as segments, numbered after ``earlier`` ones; yield each one as it is finished.
+def _encode(folder: Path, passages: Passages, encoding: Encoding, share: tuple[int, int], progress: Progress) -> None:
+    """Encode this process's share of the shards of all passages."""
+    from kofid.retrieval.dense.faiss_index import SHARD, encode_shard, n_shards
 
-    While one segment's words are being analysed the next one is read.
+    numbers = range(n_shards(len(passages)))[share[0] :: share[1]]
+    sizes = [min(SHARD, len(passages) - number * SHARD) for number in numbers]
+    counted = iter(progress(range(sum(sizes)), say("패시지 벡터", "passage vectors"), sum(sizes)))
+
+    def count(n: int) -> None:
+        for _ in islice(counted, n):
+            pass
+
+    for number in numbers:
+        encode_shard(encoding.encoder, passages, number, folder, count)
+    next(counted, None)  # the bar ends
+
+
+def _finish_vectors(directory: Path, folder: Path, n: int, encoding: Encoding) -> dict[str, Any]:
+    """Write the faiss file of all shards, remove those, and return what the index keeps of its vectors."""
+    import shutil
+
+    from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, n_shards, read_shards, recall_against_flat
+
+    factory, dimension, count = choose_factory(encoding.faiss, n), encoding.encoder.dimension, n_shards(n)
+    DenseIndex.build(read_shards(folder, count), dimension, factory).save(directory / VECTORS)
+    settings: dict[str, Any] = {
+        "encoder": encoding.name,
+        "fingerprint": encoding.fingerprint,
+        "dimension": dimension,
+        "metric": "inner product",
+        "faiss": factory,
+        "n_vectors": n,
+    }
+    if factory != "Flat":
+        opened = DenseIndex.load(directory / VECTORS)
+        settings["recall@20"] = round(recall_against_flat(opened, read_shards(folder, count), dimension), 4)
+    if folder.parent == directory:
+        shutil.rmtree(folder)
+    return settings
+
+
+class _Journal:
+    """Which segments of a build are finished, on disk for good, and the digest of the passages in each."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
+        self._path = directory / JOURNAL
+        self._settings = settings
+        self._segments: list[dict[str, Any]] = []
+        if self._path.is_file():
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            if kept["settings"] != settings:
+                raise _other_build(kept["settings"], settings)
+            self._segments = kept["segments"]
+        known = {s["name"] for s in self._segments}
+        for file in directory.glob("*.seg*"):
+            if file.name.removesuffix(".toc") not in known:
+                file.unlink()
+
+    @property
+    def n_segments(self) -> int:
+        return len(self._segments)
+
+    def skip(self, passages: Iterator[Passage]) -> None:
+        """Pass over the passages of the finished segments; raise when they are not the same."""
+        for segment in self._segments:
+            digest = PassageDigest()
+            for _ in range(segment["n_passages"]):
+                passage = next(passages, None)
+                if passage is not None:
+                    digest.add(passage)
+            if digest.hexdigest() != segment["digest"]:
+                raise IncompatibleArtifactError(
+                    say(
+                        f"패시지가 멈춘 작업 때와 다릅니다 ({segment['name']}). --resume 없이 처음부터 하세요.",
+                        f"the passages differ from those of the interrupted build ({segment['name']}); "
+                        "start anew without --resume",
+                    )
+                )
+
+    def add(self, finished: Finished) -> None:
+        """Note a finished segment, once its files are safe on disk."""
+        for file in (finished.path, finished.path.with_name(finished.path.name + ".toc")):
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        self._segments.append(
+            {"name": finished.path.name, "n_passages": finished.n_passages, "digest": finished.digest}
+        )
+        new = self._path.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as journal:
+            json.dump({"settings": self._settings, "segments": self._segments}, journal, ensure_ascii=False)
+            journal.flush()
+            os.fsync(journal.fileno())
+        new.replace(self._path)
+
+
+def _other_build(there: object, here: object) -> IncompatibleArtifactError:
+    return IncompatibleArtifactError(
+        say(
+            f"멈춘 작업은 다른 설정으로 시작했습니다.\n  그때: {there}\n  지금: {here}\n--resume 없이 처음부터 하세요.",
+            f"the interrupted build had other settings.\n  there: {there}\n  here:  {here}\nStart anew without --resume.",
+        )
+    )
+
+
+def update_index(
+    path: Path,
+    *,
+    add: Iterable[Passage] = (),
+    delete: Iterable[str] = (),
+    notes: dict[str, Any] | None = None,
+    encoding: Encoding | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Add passages to an index and delete others, by their ids or by those of their articles.
+
+    All that is added is held in memory. A passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
+    Scores are as if the index had been built anew. ``notes`` go into the settings, which are returned. An
+    index with vectors needs the ``encoding`` that made them, and has them made anew. Raises InputError for an unknown id to
+    delete, IncompatibleArtifactError for another analyzer, and for vectors of another encoder or without one.
     """
-    with _pool(analyzer) as pool:
-        lexicon = Lexicon(analyzer, pool)
-        waiting: deque[OpenSegment] = deque()
-        segment: OpenSegment | None = None
-        number = len(earlier)
-        for passage in passages:
-            if segment is None or segment.is_full(passage):
-                if segment is not None:
-                    segment.end()
-                    waiting.append(segment)
-                if analyzer.context == "sentence" or len(lexicon.numbers) > _MAX_WORDS:
-                    lexicon = Lexicon(analyzer, pool)
-                while len(waiting) > 1:
-                    yield waiting.popleft().write()
-                segment = OpenSegment(directory / f"{number:04}.seg", lexicon, earlier)
-                number += 1
-            segment.add(passage)
-        if segment is not None:
-            segment.end()
-            waiting.append(segment)
-        while waiting:
-            yield waiting.popleft().write()
+    settings: dict[str, Any] = {}
+    with write_artifact(path, "index", settings) as directory:
+        old = open_artifact(path, "index")
+        settings |= old.settings | (notes or {})
+        if "dense" in settings and (encoding is None or encoding.fingerprint != settings.pop("dense")["fingerprint"]):
+            raise IncompatibleArtifactError(
+                say(
+                    f"{path}: 벡터를 만든 인코더가 있어야 고칠 수 있습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
+                    f"{path}: to be changed it needs the encoder of its vectors; build it again: kofid index ... -o {path} --dense MODEL",
+                )
+            )
+        analyzer = stored_analyzer(old.directory, settings)
+        segments = open_segments(old.directory, len(analyzer.components))
+        deleted = [set(positions.tolist()) for positions in read_deleted(old.directory)]
+        passages = Passages(segments, read_deleted(old.directory))
+        for passage_id in delete:
+            position = passages.find(passage_id)
+            found = list(passages.of_article(passage_id)) if position is None else [position]
+            _delete(found, passages, deleted)
+            if not found:
+                raise InputError(say(f"id '{passage_id}'가 색인에 없습니다", f"id '{passage_id}' is not in the index"))
+        stream = _replacing(progress(add, say("패시지 분석", "analysing passages"), None), passages, deleted)
+        first = next(stream, None)
+        n = len(segments) - (first is not None and len(segments[-1]) <= _SMALL)
+        for name in (f"{number:04}.seg{suffix}" for number in range(n) for suffix in ("", ".toc")):
+            link_file(old.directory / name, directory / name)
+        n_written = 0
+        if first is not None:
+            small = (s[i] for d, s in zip(deleted[n:], segments[n:], strict=True) for i in range(len(s)) if i not in d)
+            with closing(write_segments(directory, chain([first], stream, small), analyzer, segments[:n])) as finished:
+                n_written = sum(1 for _ in finished)
+        positions = [np.array(sorted(p), np.uint16) for p in deleted[:n]]
+        write_deleted(directory, positions + [np.empty(0, np.uint16)] * n_written)
+        (directory / USER_DICTIONARY).write_bytes((old.directory / USER_DICTIONARY).read_bytes())
+        _complete(directory, settings, encoding, progress)
+    return settings
+
+
+def record_ranking(path: Path, ranking: Ranking, weights: Sequence[float]) -> None:
+    """Give an index another ranking, for good: a new generation of the same files."""
+    settings: dict[str, Any] = {}
+    with write_artifact(path, "index", settings) as directory:
+        old = open_artifact(path, "index")
+        settings |= old.settings | {"ranking": ranking.settings() | {"weights": list(weights)}}
+        for file in old.directory.iterdir():
+            if file.name != "manifest.json":
+                link_file(file, directory / file.name)
+
+
+def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int]]) -> Iterator[Passage]:
+    """Pass on the new passages and delete what they replace; the rest of an article that they extend goes with them."""
+    articles: dict[str, list[Passage]] = {}
+    for passage in new:
+        articles.setdefault(article_id(passage.id), []).append(passage)
+    for article, fresh in articles.items():
+        places = ((position, passages.place(position)) for position in passages.of_article(article))
+        old = [position for position, (segment, local) in places if local not in deleted[segment]]
+        ids = {passage.id for passage in fresh}
+        if f"{article}#0" not in ids:
+            yield from (passages[p] for p in old if passages[p].id not in ids)
+        yield from fresh
+        _delete(old, passages, deleted)
+
+
+def _delete(positions: Sequence[int], passages: Passages, deleted: list[set[int]]) -> None:
+    """Note positions as deleted."""
+    for position in positions:
+        segment, local = passages.place(position)
+        deleted[segment].add(local)
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def open_segments(directory: Path, n_components: int) -> list[Segment]:
+    """Open the segments of an index's generation, in order."""
+    names = sorted(file for file in directory.glob("[0-9]*.seg"))
+    return [Segment(name, n_components) for name in names]
+
+
+def write_deleted(directory: Path, positions: Sequence[npt.NDArray[np.uint16]]) -> None:
+    """Write the positions deleted from each segment."""
+    file = ArrayWriter(directory / DELETED)
+    for number, deleted in enumerate(positions):
+        file.add(f"{number:04}", deleted)
+    file.close()
+
+
+def read_deleted(directory: Path) -> list[npt.NDArray[np.uint16]]:
+    """Return the positions deleted from each segment."""
+    file = ArrayFile(directory / DELETED)
+    return [file[name].all() for name in file.names]
+
+
+def stored_analyzer(directory: Path, settings: dict[str, Any]) -> Analyzer:
+    """Return the analyzer of an index; raise IncompatibleArtifactError for another Kiwi, or an index of kofid's first days."""
+    if "ranking" not in settings:
+        raise IncompatibleArtifactError(
+            say(
+                f"{directory.parent}: 예전 kofid가 만든 색인이라 읽을 수 없습니다. 색인을 다시 만드세요.",
+                f"{directory.parent}: an index of an earlier kofid, which cannot be read; build the index again",
+            )
+        )
+    words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
+    return Analyzer.from_settings(settings["analyzer"], settings["ranking"]["weights"], words)

@@ -8,8 +8,8 @@ from typing import Any
 
 from kofid.language import say
 from kofid.retrieval.index import Index
-from kofid.retrieval.question import QueryTerm
-from kofid.retrieval.sparse import Share
+from kofid.retrieval.sparse.query import QueryTerm
+from kofid.retrieval.sparse.search import Share
 from kofid.types import Hit
 
 

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kofid.artifacts import Artifact, open_artifact
 from kofid.errors import IncompatibleArtifactError
+from kofid.korean.questions import stated_forms
 from kofid.language import say
-from kofid.retrieval import fuse
-from kofid.retrieval.analyze import Analysis
-from kofid.retrieval.forms import stated_forms
-from kofid.retrieval.indexing import VECTORS, open_segments, read_deleted, stored_analyzer
-from kofid.retrieval.passages import Passages
-from kofid.retrieval.question import QueryTerm, weigh
-from kofid.retrieval.ranking import Ranking
-from kofid.retrieval.segment import hash_term
-from kofid.retrieval.sparse import Scores, SparseIndex, largest
+from kofid.retrieval import fusion as fuse
+from kofid.retrieval.build import VECTORS, open_segments, read_deleted, stored_analyzer
+from kofid.retrieval.sparse.analyzer import Analysis
+from kofid.retrieval.sparse.passages import Passages
+from kofid.retrieval.sparse.query import QueryTerm, weigh
+from kofid.retrieval.sparse.ranking import Ranking
+from kofid.retrieval.sparse.search import Scores, SparseIndex, largest
+from kofid.retrieval.sparse.segment import hash_term
+from kofid.storage.artifacts import Artifact, open_artifact
 from kofid.types import Hit
 
 if TYPE_CHECKING:
     import torch
 
-    from kofid.retrieval.dense import DenseIndex
-    from kofid.retrieval.encoder import Encoder
-    from kofid.retrieval.exact import TorchIndex
+    from kofid.retrieval.dense.faiss_index import DenseIndex
+    from kofid.retrieval.dense.torch_index import TorchIndex
+    from kofid.retrieval.dense.transformer import Encoder
 
 _LONGEST_QUESTION = 10_000  # characters
 _DEPTH = 200  # passages of each kind that are weighed against one another
@@ -158,7 +158,7 @@ class Index:
     @cached_property
     def dense(self) -> DenseIndex | TorchIndex:
         """The vectors; raises IncompatibleArtifactError when the index was built without."""
-        from kofid.retrieval.dense import DenseIndex
+        from kofid.retrieval.dense.faiss_index import DenseIndex
 
         settings = self.dense_settings
         index = DenseIndex.load(self.artifact.directory / VECTORS)
@@ -175,8 +175,8 @@ class Index:
         """Search the vectors on an accelerator from now on; they stay where they are when it has too little memory."""
         import torch
 
-        from kofid.retrieval.dense import DenseIndex
-        from kofid.retrieval.exact import TorchIndex
+        from kofid.retrieval.dense.faiss_index import DenseIndex
+        from kofid.retrieval.dense.torch_index import TorchIndex
 
         if isinstance(self.dense, DenseIndex):
             with contextlib.suppress(torch.OutOfMemoryError):

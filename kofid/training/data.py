@@ -8,10 +8,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from kofid.errors import InputError
-from kofid.formats.split import article_id
+from kofid.formats.passage_split import article_id
+from kofid.korean.text import has_answer
 from kofid.language import say
-from kofid.retrieval.texts import dense_text
-from kofid.text import has_answer
+from kofid.retrieval.dense.base import dense_text
 from kofid.types import Example, Hit, Passage, Question
 
 if TYPE_CHECKING:

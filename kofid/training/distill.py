@@ -9,12 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.artifacts import write_file
 from kofid.errors import InputError
 from kofid.language import say
-from kofid.reader.fid import SCORED_AT_A_TIME, FiDReader
-from kofid.retrieval.encoder import Encoder
-from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS
+from kofid.reader.fid.reader import SCORED_AT_A_TIME, FiDReader
+from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS
+from kofid.retrieval.dense.transformer import Encoder
+from kofid.storage.artifacts import write_file
 from kofid.training.contrast import everywhere, in_batch_loss, key, part
 from kofid.training.data import distillation_dataset
 from kofid.training.trainer import OnStep, TrainOptions, train

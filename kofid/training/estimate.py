@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from kofid.devices import choose_device
-from kofid.reader.batch import Batch
-from kofid.reader.fid import FiDReader
+from kofid.reader.fid.batch import Batch
+from kofid.reader.fid.reader import FiDReader
 from kofid.training.data import reader_dataset
-from kofid.training.reader import made_ready, reader_batch
+from kofid.training.fid import made_ready, reader_batch
 from kofid.training.trainer import TrainOptions
 from kofid.types import Example
 

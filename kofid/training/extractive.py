@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.reader.extractive import ExtractiveReader, Spans
-from kofid.reader.windows import Window
-from kofid.text import find_answer
+from kofid.korean.text import find_answer
+from kofid.reader.extractive.reader import ExtractiveReader, Spans
+from kofid.reader.extractive.windows import Window
 from kofid.training.data import reader_dataset
 from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
 from kofid.training.trainer import OnStep, TrainOptions, train

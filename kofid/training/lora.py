@@ -13,7 +13,7 @@ from torch import nn
 
 from kofid.errors import ResourceError
 from kofid.language import say
-from kofid.reader.heads import Attention
+from kofid.reader.fid.attention import Attention
 
 # What an adapter adds is multiplied by this (alpha / rank in the paper).
 _SCALE = 2

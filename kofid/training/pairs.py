@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kofid.errors import InputError
-from kofid.formats.split import article_id
+from kofid.formats.passage_split import article_id
+from kofid.korean.text import sentence_spans
 from kofid.language import say
-from kofid.text import sentence_spans
 from kofid.types import Passage
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kofid.retrieval.cross_encoder import CrossEncoder
+from kofid.retrieval.reranker import CrossEncoder
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
 from kofid.training.trainer import OnStep, TrainOptions, train

@@ -12,13 +12,13 @@ import numpy as np
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.encoder import Encoder, TransformerEncoder
-from kofid.retrieval.static import StaticEncoder
-from kofid.retrieval.texts import PASSAGE_TOKENS, QUESTION_TOKENS, Rows
+from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Rows
+from kofid.retrieval.dense.static import StaticEncoder
+from kofid.retrieval.dense.transformer import Encoder, TransformerEncoder
 from kofid.training.contrast import Contrast, contrastive_loss, key
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.pairs import Pairs
-from kofid.training.tokenizer import train_tokenizer
+from kofid.training.tokenizers import train_tokenizer
 from kofid.training.trainer import OnStep, TrainOptions, train
 from kofid.types import Example
 

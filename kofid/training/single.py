@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kofid.reader.single import SingleReader
-from kofid.text import has_answer
+from kofid.korean.text import has_answer
+from kofid.reader.fid.single import SingleReader
 from kofid.training.data import is_positive
-from kofid.training.reader import train_reader
+from kofid.training.fid import train_reader
 from kofid.training.trainer import OnStep, TrainOptions
 from kofid.types import Example
 

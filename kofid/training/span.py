@@ -19,10 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kofid.errors import InputError
+from kofid.korean.kiwi import analyze_many
+from kofid.korean.text import character_f1, exact_match, normalize_korquad, robust_match
 from kofid.language import say
-from kofid.morphology import analyze_many
 from kofid.reader.confidence import SURE
-from kofid.reader.span import (
+from kofid.reader.span.candidates import NAMES, Candidates
+from kofid.reader.span.lexicon import Lexicon, count_lexicon
+from kofid.reader.span.name_types import Kinds
+from kofid.reader.span.passage import term_key
+from kofid.reader.span.reader import (
     FORMAT_VERSION,
     MAX_ANSWERS,
     MAX_RIVALS,
@@ -34,12 +39,7 @@ from kofid.reader.span import (
     find_candidates,
     import_lightgbm,
 )
-from kofid.reader.span_candidates import NAMES, Candidates
-from kofid.reader.span_kinds import Kinds
-from kofid.reader.span_lexicon import Lexicon, count_lexicon
-from kofid.reader.span_passage import term_key
-from kofid.text import character_f1, exact_match, normalize_korquad, robust_match
-from kofid.training.logistic import fit_logistic
+from kofid.training.calibration import fit_logistic
 from kofid.types import Answer, Example, Passage
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def train_span_reader(
     """Fit trees and confidence to ``examples`` and write the model's files into ``directory``.
 
     ``words`` holds word rarity and name kinds from elsewhere; without it rarity is counted over the passages of the
-    examples and kinds are left out. ``progress`` is given each long loop to show (``kofid.commands.console.progress``).
+    examples and kinds are left out. ``progress`` is given each long loop to show (``kofid.cli.console.progress``).
     Returns out-of-fold exact match and F1 (percent), and what the calibrated confidence is worth: the share of
     questions answered surely and the share of those right. Folds keep passages of one title together.
     Raises InputError when no question has its answer in a gold passage.

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import ResourceError, UsageError
 from kofid.language import say
-from kofid.training.checkpoints import has_ended, last_checkpoint, load_weights
+from kofid.training.resume import has_ended, last_checkpoint, load_weights
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from torch import nn
 
-    from kofid.training.loop import Average, Dev, Loss, LossTrainer
+    from kofid.training.callbacks import Average, Dev, Loss, LossTrainer
 
 # Called with (step, steps in all, last loss).
 OnStep = Callable[[int, int, float], None]
@@ -90,7 +90,7 @@ def train(
     from transformers import PrinterCallback
 
     from kofid.devices import choose_device, seed_everything
-    from kofid.training.loop import Average, LossTrainer
+    from kofid.training.callbacks import Average, LossTrainer
 
     checkpoints = checkpoints.resolve()
     last = last_checkpoint(checkpoints)
@@ -131,7 +131,7 @@ def _fit(trainer: LossTrainer, model: nn.Module, checkpoints: Path, last: Path |
     """Train, unless that was done and only the end of it was lost, and leave ``model`` with the weights to keep."""
     from transformers import TrainerState
 
-    from kofid.training.checkpoints import STATE
+    from kofid.training.resume import STATE
 
     ended = last is not None and has_ended(last)
     if ended:
@@ -148,7 +148,7 @@ def _fit(trainer: LossTrainer, model: nn.Module, checkpoints: Path, last: Path |
 
 
 def _figures(state: Any) -> dict[str, float]:
-    from kofid.training.loop import best_evaluation, evaluations
+    from kofid.training.callbacks import best_evaluation, evaluations
 
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     figures = {"steps": state.global_step, "loss": round(sum(losses) / max(len(losses), 1), 4)}
@@ -168,7 +168,7 @@ def _callbacks(
     on_epoch: Callable[[int], None] | None,
     on_step: OnStep | None,
 ) -> list[Any]:
-    from kofid.training.loop import Epochs, Evaluations, Waiting, Watch
+    from kofid.training.callbacks import Epochs, Evaluations, Waiting, Watch
 
     callbacks: list[Any] = [Watch(checkpoints, on_step)]
     if on_epoch is not None:

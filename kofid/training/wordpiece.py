@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kofid.text import strip_particle
+from kofid.korean.text import strip_particle
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer

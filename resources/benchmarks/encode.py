@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from kofid.artifacts import is_artifact, open_artifact
-from kofid.bundled import resource
 from kofid.formats import read_corpus
-from kofid.retrieval.encoder import load_encoder
+from kofid.retrieval.dense.transformer import load_encoder
+from kofid.storage.artifacts import is_artifact, open_artifact
+from kofid.storage.bundled import resource
 from kofid.training.retriever import fresh_encoder
 from kofid.types import Passage
 

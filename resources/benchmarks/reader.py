@@ -26,12 +26,12 @@ from typing import Any
 
 import torch
 
-from kofid.reader.batch import Batch
-from kofid.reader.checkpoints import open_reader_model
-from kofid.reader.fusion import Variant
-from kofid.reader.generate import Decoding, generate
-from kofid.reader.int8 import use_int8
-from kofid.reader.scores import score_passages
+from kofid.reader.fid.batch import Batch
+from kofid.reader.fid.checkpoints import open_reader_model
+from kofid.reader.fid.generation import Decoding, generate
+from kofid.reader.fid.int8 import use_int8
+from kofid.reader.fid.model import Variant
+from kofid.reader.fid.passage_scores import score_passages
 
 TOKENS, LONGEST = 16, 250
 FIDO = Variant(cross_layers=(6, 12), n_kv_heads=1)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from kofid.formats import read_questions
+from kofid.retrieval.engines import Peer
 from kofid.retrieval.index import Index
-from kofid.retrieval.peers import Peer
 
 
 def milliseconds(act: Callable[[Any], object], items: list[Any]) -> dict[str, float]:

@@ -25,8 +25,8 @@ import torch
 
 from kofid.formats import read_corpus, read_questions
 from kofid.pipeline import open_encoder
-from kofid.retrieval.dense import SHARD, DenseIndex, import_faiss
-from kofid.retrieval.texts import Vectors
+from kofid.retrieval.dense.base import Vectors
+from kofid.retrieval.dense.faiss_index import SHARD, DenseIndex, import_faiss
 
 NEAREST = 20
 

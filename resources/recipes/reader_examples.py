@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kofid.formats.split import article_id
-from kofid.text import has_answer, sentence_spans
+from kofid.formats.passage_split import article_id
+from kofid.korean.text import has_answer, sentence_spans
 
 CHARACTERS = 560
 DEV = 220

@@ -34,13 +34,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kofid.commands import console
+from kofid.cli import console
 from kofid.formats import read_corpus
-from kofid.morphology import Morpheme, analyze_many
-from kofid.reader.span import Words
-from kofid.reader.span_kinds import BUCKETS, Kinds, name_pieces
-from kofid.reader.span_lexicon import count_lexicon
-from kofid.reader.span_passage import term_key
+from kofid.korean.kiwi import Morpheme, analyze_many
+from kofid.reader.span.lexicon import count_lexicon
+from kofid.reader.span.name_types import BUCKETS, Kinds, name_pieces
+from kofid.reader.span.passage import term_key
+from kofid.reader.span.reader import Words
 
 LEAST_CHARS, LEAD_CHARS, LONG_CHARS = 60, 160, 1_500
 PIECE_MORPHEMES = 150

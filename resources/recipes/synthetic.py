@@ -20,12 +20,12 @@ from itertools import islice
 
 import numpy as np
 
-from kofid import morphology
-from kofid.bundled import resource
 from kofid.formats import read_corpus
-from kofid.formats.split import article_id
-from kofid.reader.span_kinds import GROUPS, Kinds
-from kofid.text import sentence_spans
+from kofid.formats.passage_split import article_id
+from kofid.korean import kiwi as morphology
+from kofid.korean.text import sentence_spans
+from kofid.reader.span.name_types import GROUPS, Kinds
+from kofid.storage.bundled import resource
 from kofid.types import Passage
 
 UNITS = ("NNB", "NNG", "NR")

@@ -1,0 +1,1 @@
+"""Answers and rankings scored, compared and reported."""

@@ -1,0 +1,148 @@
+"""Rankings judged question by question, and the JSON lines that keep them for comparison."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kofid.errors import InputError
+from kofid.evaluation.metrics import ANSWER_MEASURES, GOLD_MEASURES, answer_rank, gold_units, ranking_measures
+from kofid.formats.records import Record, read_records, text_field
+from kofid.language import say
+from kofid.storage.artifacts import write_file
+from kofid.types import Example
+
+ANSWER = "answer_"  # before the name of a measure by answers
+
+
+@dataclass(frozen=True)
+class JudgedRanking:
+    """One question's hits and what they are worth.
+
+    ``measures`` holds ``hit@k``, ``mrr``, ... where the question has gold ids, ``answer_hit@k``, ... where it has
+    answers. ``gold_rank`` and ``answer_rank`` count from 1; None is not found, or not judged. ``hits`` are (passage
+    id, score), best first.
+    """
+
+    id: str
+    question: str
+    gold_rank: int | None
+    answer_rank: int | None
+    measures: dict[str, float]
+    hits: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one entry of the per-question file."""
+        return {
+            "id": self.id,
+            "question": self.question,
+            "gold_rank": self.gold_rank,
+            "answer_rank": self.answer_rank,
+            "measures": self.measures,
+            "hits": [{"id": passage_id, "score": round(score, 6)} for passage_id, score in self.hits],
+        }
+
+
+def judge(examples: Iterable[Example]) -> list[JudgedRanking]:
+    """Return the judged rankings of the examples whose question has gold ids or answers; the others are left out."""
+    kept = [_Ranks.of(example) for example in examples if example.question.positive_ids or example.question.answers]
+    by_gold = ranking_measures([k.units for k in kept], [dict.fromkeys(k.gold, 1) for k in kept], GOLD_MEASURES)
+    by_answer = ranking_measures(
+        [[None] * (k.answer_rank - 1) + ["answer"] if k.answer_rank else [] for k in kept],
+        [{"answer": 1} if k.has_answers else {} for k in kept],
+        ANSWER_MEASURES,
+    )
+    return [
+        JudgedRanking(
+            k.id,
+            k.question,
+            next((rank for rank, unit in enumerate(k.units, 1) if unit is not None), None),
+            k.answer_rank,
+            gold | {ANSWER + name: value for name, value in answer.items()},
+            k.hits,
+        )
+        for k, gold, answer in zip(kept, by_gold, by_answer, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """What of an example is needed to judge it: its passages' texts are many, and are let go."""
+
+    id: str
+    question: str
+    gold: tuple[str, ...]
+    has_answers: bool
+    units: list[str | None]
+    answer_rank: int | None
+    hits: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, example: Example) -> _Ranks:
+        question = example.question
+        ids = [hit.passage.id for hit in example.hits]
+        return cls(
+            question.id,
+            question.text,
+            question.positive_ids,
+            bool(question.answers),
+            gold_units(ids, question.positive_ids),
+            answer_rank((hit.passage.text for hit in example.hits), question.answers) if question.answers else None,
+            tuple(zip(ids, (hit.score for hit in example.hits), strict=True)),
+        )
+
+
+def mean_measures(rankings: Sequence[JudgedRanking]) -> dict[str, float]:
+    """Return ``n`` and the means by gold ids, then ``answer_n`` and the means by answers; what was not judged is left out."""
+    means: dict[str, float] = {}
+    for prefix, names in (("", GOLD_MEASURES), (ANSWER, ANSWER_MEASURES)):
+        judged = [r.measures for r in rankings if prefix + names[0] in r.measures]
+        if judged:
+            means[f"{prefix}n"] = len(judged)
+            means |= {prefix + name: math.fsum(m[prefix + name] for m in judged) / len(judged) for name in names}
+    return means
+
+
+def write_rankings(path: Path, rankings: Iterable[JudgedRanking]) -> None:
+    """Write the per-question file: one JSON object a question. The file appears whole or not at all."""
+    write_file(path, (json.dumps(ranking.to_json(), ensure_ascii=False) + "\n" for ranking in rankings))
+
+
+def read_measures(source: str) -> dict[str, dict[str, float]]:
+    """Return each question's measures of a per-question file, by id (by its text where it has none).
+
+    Raises InputError naming file and line for anything else, and for a question that comes twice.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for record in read_records(source):
+        key = text_field(record, "id", required=False) or text_field(record, "question")
+        if key in found:
+            raise InputError(
+                say(f"{record.place}: 질문 '{key}'가 두 번 나옵니다", f"{record.place}: question '{key}' comes twice")
+            )
+        found[key] = _measures(record)
+    if not found:
+        raise InputError(say(f"{source}: 비어 있습니다", f"{source}: empty"))
+    return found
+
+
+def _measures(record: Record) -> dict[str, float]:
+    measures = record.value.get("measures")
+    if isinstance(measures, dict) and all(_is_number(value) for value in measures.values()):
+        return {name: float(value) for name, value in measures.items()}
+    raise InputError(
+        say(
+            f"{record.place}: 'measures'(이름과 수)가 없습니다. 만들려면: kofid retrieve -i INDEX --eval QUESTIONS "
+            "--per-question FILE",
+            f"{record.place}: no 'measures' (names and numbers); to make them: kofid retrieve -i INDEX --eval QUESTIONS "
+            "--per-question FILE",
+        )
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

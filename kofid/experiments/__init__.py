@@ -1,0 +1,1 @@
+"""Long work that resumes: rounds of distillation, grids, ablations, tuning."""

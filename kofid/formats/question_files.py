@@ -1,0 +1,94 @@
+"""Questions from files: JSONL, SQuAD/KorQuAD JSON, FiD JSON, or one question a line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from kofid.errors import InputError
+from kofid.formats.corpus import squad_paragraphs
+from kofid.formats.records import Record, list_field, read_lines, records_of_lines, text_field
+from kofid.korean.text import clean
+from kofid.language import say
+from kofid.types import Question
+
+_SUFFIXES = {".jsonl", ".json", ".txt", ".tsv", ".gz", ".xz", ".zst", ".bz2"}
+
+
+def is_question_file(argument: str) -> bool:
+    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question."""
+    if argument == "-":
+        return True
+    try:
+        return Path(argument).is_file()
+    except (OSError, ValueError):  # a long question is no path
+        return False
+
+
+def looks_like_missing_file(argument: str) -> bool:
+    """Tell whether an argument was surely meant as a file that is not there."""
+    return Path(argument[:200]).suffix in _SUFFIXES and " " not in argument and not is_question_file(argument)
+
+
+def read_questions(source: str, encoding: str | None = None) -> Iterator[Question]:
+    """Yield questions, in file order. Raises InputError naming file and line.
+
+    A file whose first line opens no JSON is plain text, one question a line.
+    """
+    if looks_like_missing_file(source):
+        raise InputError(say(f"{source}: 그런 파일이 없습니다", f"{source}: no such file"))
+    lines = read_lines(source, encoding)
+    first = next((entry for entry in lines if entry[1].strip()), None)
+    if first is None:
+        return
+    lines = chain([first], lines)
+    if not first[1].lstrip().startswith(("{", "[")):
+        yield from (Question(clean(text).strip(), id=str(n)) for n, text in lines if text.strip())
+        return
+    paragraphs: defaultdict[str, int] = defaultdict(int)
+    for record in records_of_lines(source, lines):
+        if isinstance(record.value, dict) and isinstance(record.value.get("paragraphs"), list):
+            for passage, entries in squad_paragraphs(record, paragraphs):
+                yield from (_squad_question(entry, passage.id) for entry in entries)
+        else:
+            yield question_of(record)
+
+
+def question_of(record: Record) -> Question:
+    """Return the question of a JSON object with ``question`` and, where known, ``answers`` and ``positive_ids``."""
+    text = text_field(record, "question", "query").strip()
+    answers = answers_of(record)
+    positives = _strings(record, "positive_ids") or _strings(record, "positive_id")
+    return Question(text, text_field(record, "id", "_id", "guid", required=False), answers, positives)
+
+
+def answers_of(record: Record) -> tuple[str, ...]:
+    """Return the known answers of a JSON object, empty where it has none."""
+    return _strings(record, "answers") or _strings(record, "answer") or _strings(record, "target")
+
+
+def _squad_question(record: Record, passage_id: str) -> Question:
+    texts = [text_field(Record(record.place, answer), "text") for answer in list_field(record, "answers")]
+    text = text_field(record, "question").strip()
+    return Question(text, text_field(record, "id", "guid", required=False), tuple(dict.fromkeys(texts)), (passage_id,))
+
+
+def _strings(record: Record, name: str) -> tuple[str, ...]:
+    value: Any = record.value.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, dict) and "text" in value:  # Hugging Face's SQuAD: {"text": [...], "answer_start": [...]}
+        value = value["text"]
+    if isinstance(value, (str, int)):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(v, (str, int)) for v in value):
+        raise InputError(
+            say(
+                f"{record.place}: '{name}'은 문자열의 목록이어야 합니다",
+                f"{record.place}: '{name}' must be a list of strings",
+            )
+        )
+    return tuple(clean(str(v)) for v in value)

@@ -1,0 +1,1 @@
+"""Korean: clean text, particles, answers, morphemes, questions."""

@@ -1,0 +1,1 @@
+"""Fusion-in-Decoder readers: FiDT5, FiDSKT, FiD-Light, FiDO."""

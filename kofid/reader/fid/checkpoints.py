@@ -1,0 +1,243 @@
+"""Fusion readers on disk, and fusion readers made of other people's checkpoints.
+
+A folder holds ``config.json`` and ``model.safetensors``. A FiDT5 without options of its own is a plain T5 checkpoint, which
+Transformers opens as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers import GPT2Config, PreTrainedConfig, T5Config
+
+from kofid.errors import InputError
+from kofid.language import say
+from kofid.reader.fid.attention import pooled_heads
+from kofid.reader.fid.copying import Copying
+from kofid.reader.fid.model import FusionReader, Variant
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
+
+Weights = dict[str, torch.Tensor]
+WEIGHTS = "model.safetensors"
+_SKT = "kofid-fid-skt"
+
+
+def open_reader_model(name: str, variant: Variant | None = None, dtype: torch.dtype = torch.float32) -> FusionReader:
+    """Open a fusion reader, or make a FiDT5 of a T5 or mT5 checkpoint (folder or hub name; safetensors only).
+
+    With ``variant`` the reader is given those options, its weights fitted; without, it keeps its own. Weights are read
+    as ``dtype``. Raises InputError.
+    """
+    try:
+        config = _config_of(name)
+        kind = config.get("model_type")
+        if "fusion" not in config and kind not in ("t5", "mt5"):
+            raise InputError(_not_t5(name, kind))
+        if "fusion" in config or (Path(name) / WEIGHTS).is_file():
+            weights = StoredWeights(Path(name) / WEIGHTS, dtype)
+            if "fusion" in config:
+                return _open_own(config, variant, weights)
+            if kind == "t5" and "shared.weight" in weights:
+                return _made(T5Config(**config), variant, _without_copies(weights))
+        from transformers import AutoModelForSeq2SeqLM
+
+        return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True, dtype=dtype), variant)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            say(f"리더 '{name}'을(를) 열 수 없습니다: {error}", f"reader '{name}' cannot be opened: {error}")
+        ) from error
+
+
+def _config_of(name: str) -> dict[str, Any]:
+    file = Path(name) / "config.json"
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+    return dict(PreTrainedConfig.get_config_dict(name)[0])
+
+
+def _not_t5(name: str, kind: object) -> str:
+    return say(
+        f"{name}: T5가 아닙니다 (model_type {kind!r}). t5와 mt5 체크포인트를 쓸 수 있습니다.",
+        f"{name}: not a T5 (model_type {kind!r}); there must be a t5 or mt5 checkpoint",
+    )
+
+
+def save_reader_model(reader: FusionReader, directory: Path) -> None:
+    """Write configuration and weights."""
+    directory.mkdir(parents=True, exist_ok=True)
+    fusion = asdict(reader.variant)
+    if reader.decoder_config is None:
+        config: dict[str, Any] = reader.config.to_dict() | {"architectures": ["T5ForConditionalGeneration"]}
+        config |= {"fusion": fusion} if reader.variant != Variant() else {}
+    else:
+        parts = {"encoder": reader.config.to_dict(), "decoder": reader.decoder_config.to_dict()}
+        config = {"model_type": _SKT, **parts, "fusion": fusion}
+    (directory / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in reader.state_dict().items()}
+    save_file(weights, str(directory / WEIGHTS), metadata={"format": "pt"})
+
+
+class StoredWeights(Mapping[str, torch.Tensor]):
+    """Tensors of a safetensors file, each read when it is asked for and then the caller's own.
+
+    The file is opened anew each time: what stays mapped counts as memory, and changes when the file is written over.
+    """
+
+    def __init__(self, path: Path, dtype: torch.dtype) -> None:
+        self.path, self.dtype = path, dtype
+        with safe_open(str(path), framework="pt") as file:
+            self.names = list(file.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Return a tensor as ``dtype``."""
+        if name not in self:
+            raise KeyError(name)
+        with safe_open(str(self.path), framework="pt") as file:
+            return file.get_tensor(name).to(self.dtype, copy=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _without_copies(weights: StoredWeights) -> StoredWeights:
+    """Leave out an output layer that is the embeddings once more."""
+    if "lm_head.weight" in weights and torch.equal(weights["lm_head.weight"], weights["shared.weight"]):
+        weights.names.remove("lm_head.weight")
+    return weights
+
+
+def _open_own(config: dict[str, Any], variant: Variant | None, weights: Mapping[str, torch.Tensor]) -> FusionReader:
+    fusion = config.pop("fusion")
+    own = Variant(**fusion | {"cross_layers": tuple(fusion["cross_layers"])})
+    if config.get("model_type") == _SKT:
+        t5, gpt2 = T5Config(**config["encoder"]), GPT2Config(**config["decoder"])
+        return _made(t5, variant or own, weights, gpt2)
+    return _made(T5Config(**config), variant or own, weights)
+
+
+def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
+    """Return the FiDT5 with the weights of a Transformers T5 or mT5."""
+    config = T5Config(**model.config.to_dict() | {"model_type": "t5"})
+    if model.config.model_type == "mt5":
+        config.scale_decoder_outputs = False
+    weights = {name: w for name, w in model.state_dict().items() if not name.endswith("embed_tokens.weight")}
+    if model.lm_head.weight.data_ptr() == model.shared.weight.data_ptr():
+        del weights["lm_head.weight"]
+    return _made(config, variant, _copies(weights))
+
+
+def open_gpt2(name: str) -> GPT2LMHeadModel:
+    """Open a GPT-2 checkpoint (folder or hub name; safetensors only); raise InputError."""
+    from transformers import GPT2LMHeadModel
+
+    try:
+        return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            say(f"디코더 '{name}'을(를) 열 수 없습니다: {error}", f"decoder '{name}' cannot be opened: {error}")
+        ) from error
+
+
+def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | None = None) -> FusionReader:
+    """Return the FiDSKT of a FiDT5's encoder and a GPT-2; its bridge and cross-attention are new.
+
+    The new layers end in zeros, so that at first the decoder writes as it did alone.
+    """
+    config: GPT2Config = decoder.config
+    reader = FusionReader(encoder.config, Variant(), config)
+    for attention in reader.decoder.cross_attentions:
+        if attention is not None:
+            for part in (attention.q, attention.k, attention.v):
+                torch.nn.init.normal_(part.weight, std=config.initializer_range)
+                torch.nn.init.zeros_(part.bias)
+            torch.nn.init.zeros_(attention.o.weight)
+            torch.nn.init.zeros_(attention.o.bias)
+    kept = {n: w for n, w in encoder.state_dict().items() if n.startswith(("encoder.", "shared."))}
+    weights = reader.state_dict() | kept | gpt2_weights(decoder.transformer.state_dict(), config.n_embd)
+    if decoder.lm_head.weight.data_ptr() != decoder.transformer.wte.weight.data_ptr():
+        weights["lm_head.weight"] = decoder.lm_head.weight
+    return _made(encoder.config, variant, _copies(weights), config)
+
+
+def _copies(weights: Weights) -> Weights:
+    """Return copies: what Transformers opened may be mapped from a file, at odd addresses, or stay in use."""
+    return {name: weight.detach().clone() for name, weight in weights.items()}
+
+
+def gpt2_weights(weights: Weights, d_model: int) -> Weights:
+    """Return a GPT-2's weights by the names that ``GPT2Decoder`` has for them, matrices transposed, q, k and v apart."""
+    renamed: Weights = {}
+    for old, weight in weights.items():
+        if old.endswith((".attn.bias", ".masked_bias")):
+            continue  # causal masks that old checkpoints keep
+        name = old.replace(".mlp.", ".").replace("attn.c_proj", "attn.o").replace("attention.c_proj", "attention.o")
+        matrix = weight.T if weight.dim() == 2 and name.startswith("h.") else weight
+        for fused, parts in (("c_attn", "qkv" if "crossattention" not in name else "kv"), ("q_attn", "q")):
+            if f".{fused}." in name:
+                pieces = torch.split(matrix, d_model)
+                renamed |= {
+                    f"decoder.{name.replace(fused, part)}": piece for part, piece in zip(parts, pieces, strict=True)
+                }
+                break
+        else:
+            renamed["wte.weight" if name == "wte.weight" else f"decoder.{name}"] = matrix
+    return renamed
+
+
+def _made(
+    config: T5Config,
+    variant: Variant | None,
+    weights: Mapping[str, torch.Tensor],
+    decoder: GPT2Config | None = None,
+) -> FusionReader:
+    """Return a reader that keeps ``weights``: those it has no place for are left out, key-value heads pooled."""
+    with torch.device("meta"):
+        reader = FusionReader(config, variant, decoder)
+        if "lm_head.weight" in weights:
+            reader.untie()
+    added = _added(reader, weights)
+    d_head = config.d_kv if decoder is None else decoder.n_embd // decoder.n_head
+    fitted: Weights = {}
+    for name, place in reader.state_dict().items():
+        if name in added:
+            fitted[name] = added[name]
+            continue
+        if name not in weights:
+            raise InputError(say(f"체크포인트에 {name}이(가) 없습니다", f"the checkpoint lacks {name}"))
+        weight = weights[name]
+        if weight.shape != place.shape and name.rpartition(".")[0].endswith((".k", ".v")):
+            weight = pooled_heads(weight, weight.shape[0] // d_head, place.shape[0] // d_head)
+        fitted[name] = weight.contiguous()
+    reader.load_state_dict(fitted, strict=True, assign=True)
+    return reader
+
+
+def _added(reader: FusionReader, weights: Mapping[str, torch.Tensor]) -> Weights:
+    """Return first weights of what a checkpoint lacks since it neither matches nor copies: they change next to nothing."""
+    added: Weights = {}
+    dtype = next(weights[name].dtype for name in weights)
+    if reader.match is not None and "match.weight" not in weights:
+        added["match.weight"] = torch.zeros(reader.match.weight.shape, dtype=dtype)
+    if reader.copying is not None and "copying.query.weight" not in weights:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the same reader each time it is opened
+            copying = Copying(reader.config.d_model)
+            copying.start(fresh=False)
+        added |= {f"copying.{name}": weight.to(dtype) for name, weight in copying.state_dict().items()}
+    return added

@@ -1,0 +1,102 @@
+"""A GPT-2 decoder (Radford et al. 2019) with cross-attention to a T5 encoder's states: the writing half of FiDSKT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+
+from kofid.errors import InputError
+from kofid.language import say
+from kofid.reader.fid.attention import Attention, CrossAttention, KeysValues, Memory, Past, Watch
+from kofid.reader.fid.t5 import activation
+
+if TYPE_CHECKING:
+    from transformers import GPT2Config
+
+
+class _Block(nn.Module):
+    def __init__(self, config: GPT2Config, n_kv_heads: int, *, crosses: bool) -> None:
+        super().__init__()
+        d_head = config.n_embd // config.n_head
+        scale = d_head**-0.5 if config.scale_attn_weights else 1.0
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attn = Attention(config.n_embd, config.n_head, n_kv_heads, d_head, scale=scale, bias=True)
+        if crosses:
+            self.ln_cross_attn = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+            self.crossattention = CrossAttention(
+                config.n_embd, config.n_head, n_kv_heads, d_head, scale=scale, bias=True
+            )
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        inner = config.n_inner or 4 * config.n_embd
+        self.c_fc = nn.Linear(config.n_embd, inner)
+        self.c_proj = nn.Linear(inner, config.n_embd)
+        self.activation = activation(config.activation_function)
+        self.dropout = nn.Dropout(config.resid_pdrop)
+        self.crosses = crosses
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        mask: torch.Tensor,
+        memories: Sequence[Memory] | None,
+        past: KeysValues | None,
+        watch: Watch | None,
+    ) -> tuple[torch.Tensor, KeysValues]:
+        """Return the next hidden states (n_rows, n_tokens, d_model), and the keys and values so far."""
+        context, present = self.attn.attend_causally(self.ln_1(hidden), mask, past)
+        hidden = hidden + self.dropout(context)
+        if self.crosses and memories is not None:
+            asking = self.ln_cross_attn(hidden)
+            if watch is not None:
+                watch(self.crossattention, asking, memories)
+            hidden = hidden + self.dropout(self.crossattention(asking, memories))
+        return hidden + self.dropout(self.c_proj(self.activation(self.c_fc(self.ln_2(hidden))))), present
+
+
+class GPT2Decoder(nn.Module):
+    """GPT-2 with cross-attention in some layers and perhaps fewer key-value heads."""
+
+    def __init__(self, config: GPT2Config, cross_layers: Sequence[int], n_kv_heads: int) -> None:
+        super().__init__()
+        if config.scale_attn_by_inverse_layer_idx:
+            raise InputError(
+                say(
+                    "scale_attn_by_inverse_layer_idx로 배운 GPT-2는 쓸 수 없습니다",
+                    "a GPT-2 trained with scale_attn_by_inverse_layer_idx cannot be used",
+                )
+            )
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.h = nn.ModuleList(_Block(config, n_kv_heads, crosses=i + 1 in cross_layers) for i in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.embd_pdrop)
+        self.n_heads = config.n_head
+
+    @property
+    def cross_attentions(self) -> list[CrossAttention | None]:
+        """The layers' cross-attentions, None where there is none."""
+        blocks = cast("list[_Block]", list(self.h))
+        return [block.crossattention if block.crosses else None for block in blocks]
+
+    def forward(
+        self,
+        embedded: torch.Tensor,
+        memories: Sequence[Sequence[Memory] | None],
+        past: Past | None = None,
+        watch: Watch | None = None,
+    ) -> tuple[torch.Tensor, Past]:
+        """Return hidden states (n_rows, n_tokens, d_model) of embeddings of that shape, and what the next step needs."""
+        before = past[0][0].shape[2] if past else 0
+        total = before + embedded.shape[1]
+        places = torch.arange(before, total, device=embedded.device)
+        later = torch.arange(total, device=embedded.device)[None] > places[:, None]
+        mask = torch.zeros(later.shape, dtype=embedded.dtype, device=embedded.device).masked_fill(later, -torch.inf)
+        hidden = self.dropout(embedded + self.wpe(places))
+        present = []
+        for i, (block, layer_memories) in enumerate(zip(self.h, memories, strict=True)):
+            expanded = mask.expand(self.n_heads, *mask.shape)
+            hidden, kept = block(hidden, expanded, layer_memories, past[i] if past else None, watch)
+            present.append(kept)
+        return self.ln_f(hidden), present

@@ -1,0 +1,263 @@
+"""The layers of T5 (Raffel et al. 2020, section 2.1), for packed sequences, with the parameter names of T5 checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from kofid.errors import InputError
+from kofid.language import say
+from kofid.reader.fid.attention import Attention, CrossAttention, KeysValues, Memory, Past, Watch
+
+if TYPE_CHECKING:
+    from transformers import T5Config
+
+
+class Norm(nn.Module):
+    """Root mean square norm (Zhang and Sennrich 2019): no mean, no bias."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.d_model))
+        self.epsilon = config.layer_norm_epsilon
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return ``hidden`` (.., d_model), scaled."""
+        return functional.rms_norm(hidden, self.weight.shape, self.weight, self.epsilon)
+
+
+class _Dense(nn.Module):
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        if config.is_gated_act:
+            self.wi_0 = nn.Linear(config.d_model, config.d_ff, bias=False)
+            self.wi_1 = nn.Linear(config.d_model, config.d_ff, bias=False)
+        else:
+            self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.gated = config.is_gated_act
+        self.activation = activation(config.dense_act_fn)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        inner = (
+            self.activation(self.wi_0(hidden)) * self.wi_1(hidden) if self.gated else self.activation(self.wi(hidden))
+        )
+        return self.wo(self.dropout(inner))
+
+
+def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the activation that T5's and GPT-2's configurations call ``name``."""
+    known: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "relu": functional.relu,
+        "gelu": functional.gelu,
+        "gelu_new": partial(functional.gelu, approximate="tanh"),
+        "silu": functional.silu,
+        "swish": functional.silu,
+        "tanh": torch.tanh,
+    }
+    if name not in known:
+        raise InputError(
+            say(
+                f"모르는 활성 함수 {name}: {', '.join(known)}",
+                f"unknown activation {name}: there are {', '.join(known)}",
+            )
+        )
+    return known[name]
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.DenseReluDense = _Dense(config)
+        self.layer_norm = Norm(config)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden + self.dropout(self.DenseReluDense(self.layer_norm(hidden)))
+
+
+class _FirstAttention(Attention):
+    """The first layer's attention holds the biases by distance that all layers use."""
+
+    def __init__(self, config: T5Config, *heads: int) -> None:
+        super().__init__(*heads)
+        self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
+
+
+class _SelfAttention(nn.Module):
+    def __init__(self, config: T5Config, n_kv_heads: int, *, first: bool) -> None:
+        super().__init__()
+        heads = (config.d_model, config.num_heads, n_kv_heads, config.d_kv)
+        self.SelfAttention = _FirstAttention(config, *heads) if first else Attention(*heads)
+        self.layer_norm = Norm(config)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+
+class _CrossAttention(nn.Module):
+    def __init__(self, config: T5Config, n_kv_heads: int) -> None:
+        super().__init__()
+        self.EncDecAttention = CrossAttention(config.d_model, config.num_heads, n_kv_heads, config.d_kv)
+        self.layer_norm = Norm(config)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+
+class _EncoderBlock(nn.Module):
+    def __init__(self, config: T5Config, *, first: bool) -> None:
+        super().__init__()
+        attention = _SelfAttention(config, config.num_heads, first=first)
+        self.layer = nn.ModuleList([attention, _FeedForward(config)])
+
+    @property
+    def attention(self) -> _SelfAttention:
+        return cast("_SelfAttention", self.layer[0])
+
+    def forward(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
+        heads = self.attention.SelfAttention
+        context = heads.attend_packed(self.attention.layer_norm(hidden), lengths, bias)
+        result: torch.Tensor = self.layer[1](hidden + self.attention.dropout(heads.o(context)))
+        return result
+
+
+class Encoder(nn.Module):
+    """T5's encoder, over passages one after another."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(_EncoderBlock(config, first=i == 0) for i in range(config.num_layers))
+        self.final_layer_norm = Norm(config)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.config = config
+        self.checkpointing = False
+
+    @property
+    def attentions(self) -> list[Attention]:
+        """The layers' attentions."""
+        return [block.attention.SelfAttention for block in cast("list[_EncoderBlock]", list(self.block))]
+
+    @property
+    def distance_biases(self) -> nn.Embedding:
+        """What is added to logits by bucket of distance, (n_buckets, n_heads)."""
+        return cast("_FirstAttention", self.attentions[0]).relative_attention_bias
+
+    def forward(self, embedded: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Return the states (n_tokens, d_model) of passages of ``lengths`` from their embeddings (n_tokens, d_model)."""
+        table = self.distance_biases
+        n = max(lengths)
+        bias = position_bias(table, self.config, torch.arange(n, device=embedded.device), n, both_ways=True)
+        hidden = self.dropout(embedded)
+        for block in self.block:
+            if self.checkpointing and self.training:
+                hidden = checkpoint(block, hidden, lengths, bias, use_reentrant=False)
+            else:
+                hidden = block(hidden, lengths, bias)
+        return self.dropout(self.final_layer_norm(hidden))
+
+
+class _DecoderBlock(nn.Module):
+    """A decoder layer; one without cross-attention keeps its place empty (FiDO, de Jong et al. 2023, section 4.1)."""
+
+    def __init__(self, config: T5Config, n_kv_heads: int, *, first: bool, crosses: bool) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList([_SelfAttention(config, n_kv_heads, first=first)])
+        self.layer.append(cast("nn.Module", _CrossAttention(config, n_kv_heads) if crosses else None))
+        self.layer.append(_FeedForward(config))
+
+    @property
+    def attention(self) -> _SelfAttention:
+        return cast("_SelfAttention", self.layer[0])
+
+    @property
+    def cross(self) -> _CrossAttention | None:
+        return cast("_CrossAttention | None", self.layer[1])
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        bias: torch.Tensor,
+        memories: Sequence[Memory] | None,
+        past: KeysValues | None,
+        watch: Watch | None,
+    ) -> tuple[torch.Tensor, KeysValues]:
+        """Return the next hidden states (n_rows, n_tokens, d_model), and the keys and values so far."""
+        own = self.attention
+        context, present = own.SelfAttention.attend_causally(own.layer_norm(hidden), bias, past)
+        hidden = hidden + own.dropout(context)
+        if self.cross is not None and memories is not None:
+            asking = self.cross.layer_norm(hidden)
+            if watch is not None:
+                watch(self.cross.EncDecAttention, asking, memories)
+            hidden = hidden + self.cross.dropout(self.cross.EncDecAttention(asking, memories))
+        return self.layer[2](hidden), present
+
+
+class T5Decoder(nn.Module):
+    """T5's decoder, with cross-attention in some layers and perhaps fewer key-value heads."""
+
+    def __init__(self, config: T5Config, cross_layers: Sequence[int], n_kv_heads: int) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(
+            _DecoderBlock(config, n_kv_heads, first=i == 0, crosses=i + 1 in cross_layers)
+            for i in range(config.num_decoder_layers)
+        )
+        self.final_layer_norm = Norm(config)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.config = config
+
+    @property
+    def cross_attentions(self) -> list[CrossAttention | None]:
+        """The layers' cross-attentions, None where there is none."""
+        blocks = cast("list[_DecoderBlock]", list(self.block))
+        return [None if block.cross is None else block.cross.EncDecAttention for block in blocks]
+
+    def forward(
+        self,
+        embedded: torch.Tensor,
+        memories: Sequence[Sequence[Memory] | None],
+        past: Past | None = None,
+        watch: Watch | None = None,
+    ) -> tuple[torch.Tensor, Past]:
+        """Return hidden states (n_rows, n_tokens, d_model) of embeddings of that shape, and what the next step needs.
+
+        ``memories`` has for each layer those of the questions, whose rows lie one after another.
+        """
+        before = past[0][0].shape[2] if past else 0
+        total = before + embedded.shape[1]
+        first = cast("_DecoderBlock", self.block[0]).attention.SelfAttention
+        table = cast("_FirstAttention", first).relative_attention_bias
+        places = torch.arange(before, total, device=embedded.device)
+        bias = position_bias(table, self.config, places, total, both_ways=False)
+        hidden = self.dropout(embedded)
+        present = []
+        for i, (block, layer_memories) in enumerate(zip(self.block, memories, strict=True)):
+            hidden, kept = block(hidden, bias, layer_memories, past[i] if past else None, watch)
+            present.append(kept)
+        return self.dropout(self.final_layer_norm(hidden)), present
+
+
+def position_bias(
+    table: nn.Embedding, config: T5Config, queries: torch.Tensor, n_keys: int, *, both_ways: bool
+) -> torch.Tensor:
+    """Return what is added to logits by distance, (n_heads, n_queries, n_keys); -inf for later keys unless ``both_ways``.
+
+    Half of the buckets (a quarter each way) are for single distances, the others for ranges that grow by a constant
+    factor up to the longest distance (Raffel et al. 2020, section 2.1).
+    """
+    offsets = torch.arange(n_keys, device=queries.device)[None] - queries[:, None]  # key - query
+    buckets = config.relative_attention_num_buckets // (2 if both_ways else 1)
+    exact = buckets // 2
+    distance = offsets.abs() if both_ways else (-offsets).clamp(min=0)
+    growth = math.log(config.relative_attention_max_distance / exact)
+    far = exact + (torch.log(distance.clamp(min=1) / exact) / growth * (buckets - exact)).long()
+    bucket = torch.where(distance < exact, distance, far.clamp(max=buckets - 1))
+    if both_ways:
+        bucket = bucket + buckets * (offsets > 0)
+    bias: torch.Tensor = table(bucket).permute(2, 0, 1)
+    return bias if both_ways else bias.masked_fill(offsets > 0, -torch.inf)

@@ -1,0 +1,1 @@
+"""Search by vectors: encoders, shards, faiss and torch indexes."""

@@ -1,0 +1,1 @@
+"""Search by terms: analysis, segments, BM25."""

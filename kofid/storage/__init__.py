@@ -1,0 +1,1 @@
+"""What is kept on disk: artifacts, their files and arrays, and what ships with kofid."""

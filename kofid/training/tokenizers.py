@@ -1,0 +1,95 @@
+"""A subword tokenizer from nothing: SentencePiece's unigram model (Kudo 2018) in T5's layout."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import T5Tokenizer
+
+
+# Between morphemes while pieces are learned: of no alphabet.
+_CUT = "\ue000"
+# Of the pieces that learning begins with: their number and their characters.
+_SEEDS, _LONGEST = 1_000_000, 16
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int, *, morphemes: bool = False) -> T5Tokenizer:
+    """Return a T5 tokenizer of at most ``vocab_size`` pieces learned from ``texts``, the same each time.
+
+    The commonest half as many characters are kept; the rest, rare hanja above all, become ``<unk>``. With ``morphemes``
+    no piece goes over the border of one, so that a name is a token or several without the particle after it.
+    """
+    import sentencepiece
+    from transformers import T5Tokenizer
+
+    seeds = ""
+    if morphemes:
+        texts = list(cut_at_morphemes(texts))
+        seeds = _seed_pieces(texts)
+    counts = Counter(chain.from_iterable(texts))
+    kept = {_CUT, *(character for character, _ in counts.most_common(vocab_size // 2))}
+    rare = {ord(character): " " for character in counts if character not in kept}
+    model = io.BytesIO()
+    with NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
+        file.write(seeds.translate(rare))
+        file.flush()
+        _train(texts, rare, model, vocab_size, seed_pieces=file.name if morphemes else "")
+    learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [(learned.id_to_piece(i), learned.get_score(i)) for i in range(len(learned))]
+    return T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def _train(texts: Sequence[str], rare: dict[int, str], model: io.BytesIO, vocab_size: int, *, seed_pieces: str) -> None:
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(line for text in texts for line in text.translate(rare).splitlines()),
+        model_writer=model,
+        vocab_size=vocab_size,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,  # with more, the pieces differ from run to run
+        minloglevel=2,
+        pretokenization_delimiter=_CUT if seed_pieces else "",
+        seed_sentencepieces_file=seed_pieces,
+    )
+
+
+def _seed_pieces(texts: Sequence[str]) -> str:
+    """Return the pieces to begin with, a line each with its count: what is inside a morpheme more than once.
+
+    SentencePiece itself begins with what several different words share, and never sees a name that always stands alone.
+    """
+    segments: Counter[str] = Counter()
+    for text in texts:
+        for word in text.split():
+            first, *others = word.split(_CUT)
+            segments.update(["\u2581" + first, *others])
+    counts: Counter[str] = Counter()
+    for segment, n in segments.items():
+        for start in range(len(segment)):
+            for end in range(start + 2, min(len(segment), start + _LONGEST) + 1):
+                counts[segment[start:end]] += n
+    kept = sorted((piece for piece, n in counts.items() if n > 1), key=lambda piece: (-counts[piece], piece))
+    return "".join(f"{piece}\t{counts[piece]}\n" for piece in kept[:_SEEDS] if not set(piece) & {_CUT, "\t"})
+
+
+def cut_at_morphemes(texts: Sequence[str]) -> Iterator[str]:
+    """Yield each text with a mark between the morphemes of a word, contracted ones left together."""
+    from kofid.korean.kiwi import analyze_many
+
+    for text, found in zip(texts, analyze_many(texts), strict=True):
+        borders = {b.start for a, b in pairwise(found) if a.end == b.start}
+        cuts = [0, *sorted(borders), len(text)]
+        yield _CUT.join(text[start:end] for start, end in pairwise(cuts))

@@ -1,0 +1,98 @@
+"""Confidence of written answers: fitted by hand-checkable cases, and from questions the reader was not trained on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kofid.evaluation.answers import Prediction, risk_coverage, sureness
+from kofid.reader.confidence import Confidence, log_odds, plain_confidence
+from kofid.reader.fid import reader as fid_module
+from kofid.training.calibration import fit_logistic
+from kofid.training.fid import calibrate
+from kofid.types import Answer, Example, Hit, Passage, Question
+
+PASSAGE = Passage("p", "이순신", "이순신은 명량에서 이겼고 원균은 칠천량에서 졌다.")
+
+
+def test_logistic_regression_by_hand() -> None:
+    # Of those with 0, one of four is right; of those with 1, three of four: log odds of -log 3 and log 3.
+    inputs = np.array([[0.0]] * 4 + [[1.0]] * 4)
+    right = [True, False, False, False, True, True, True, False]
+    intercept, weight = fit_logistic(inputs, right, ridge=1e-9)
+    assert intercept == pytest.approx(-math.log(3), abs=1e-3)
+    assert weight == pytest.approx(2 * math.log(3), abs=1e-3)
+    # What would mean less confidence for more is nothing; what costs more weighs less.
+    assert fit_logistic(1 - inputs, right)[1] == 0.0
+    assert 0 < fit_logistic(inputs, right, ridge=10.0)[1] < fit_logistic(inputs, right, ridge=0.1)[1]
+    assert fit_logistic(np.empty((0, 2)), []) == [0.0, 0.0, 0.0]
+
+
+def test_confidence_by_hand() -> None:
+    assert log_odds(math.log(0.8)) == pytest.approx(math.log(4))  # 0.8 / 0.2
+    assert log_odds(0.0) == pytest.approx(-math.log(1e-6), abs=1e-5)
+    confidence = Confidence(intercept=-math.log(4), log_odds=1.0, said=0.5)
+    assert confidence(math.log(0.8), said=False) == pytest.approx(0.5)  # -log 4 + log 4
+    assert confidence(math.log(0.8), said=True) == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert 0 < confidence(-1e9, said=False) < 1e-9
+    for p in (0.01, 0.25, 0.9):
+        as_it_is = Confidence(intercept=0.0, log_odds=1.0, said=0.0)
+        assert as_it_is(math.log(p), said=True) == pytest.approx(p)
+        assert plain_confidence(math.log(p), said=False) == pytest.approx(p)
+
+
+class Guesser:
+    """Stands for a fusion reader that is too sure of itself: its probability p is right p squared of the time."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.model = self.tokenizer = self.decoder_tokenizer = self.decoding = self.max_tokens = None
+
+    def read(self, question: str, hits: list[Hit]) -> list[Answer]:
+        """Return a question's answer: the question says with which probability, and what."""
+        probability, text = question.split()
+        return [Answer(text, float(probability), hits[0].passage)] if hits else []
+
+
+def asked(text: str) -> Question:
+    return Question(text, answers=("이순신",))
+
+
+def test_a_reader_too_sure_of_itself_is_set_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kofid.training.fid.FiDReader", Guesser)
+    assert fid_module.FiDReader is not Guesser
+    chance = np.random.default_rng(1)
+    examples = []
+    for p in chance.uniform(0.3, 1.0, 2000):
+        text = "이순신" if chance.random() < p * p else "원균"
+        examples.append(Example(asked(f"{p} {text}"), (Hit(PASSAGE, 1.0, "bm25"),)))
+    examples.append(Example(asked("0.5 무엇"), ()))  # nothing found, nothing said
+    found = calibrate(Guesser(), examples, n_context=1)  # type: ignore[arg-type]
+    for p in (0.4, 0.6, 0.8, 0.95):
+        right = [e for e in examples[:-1] if abs(float(e.question.text.split()[0]) - p) < 0.05]
+        share = sum(e.question.text.endswith("이순신") for e in right) / len(right)
+        assert found(math.log(p), said=True) == pytest.approx(share, abs=0.06)
+    assert found(math.log(0.9), said=True) > found(math.log(0.4), said=True)
+
+
+def predictions(*given: tuple[float, bool]) -> list[Prediction]:
+    """Predictions of these confidences, right or wrong."""
+    question = Question("누구?", answers=("세종",))
+    return [Prediction(question, "세종은" if right else "태종", sure, "1", "", 1) for sure, right in given]
+
+
+def test_risk_and_coverage_by_hand() -> None:
+    found = predictions((0.9, True), (0.5, True), (0.8, False), (0.6, True), (0.6, True), (0.1, False))
+    # surest first: right, wrong, two alike that are right, right, wrong
+    expected = [(1 / 6, 1.0, 0.9), (2 / 6, 1 / 2, 0.8), (4 / 6, 3 / 4, 0.6), (5 / 6, 4 / 5, 0.5), (1.0, 4 / 6, 0.1)]
+    assert [tuple(map(pytest.approx, row)) for row in expected] == risk_coverage(found)
+    figures = sureness(found)
+    assert figures == {
+        "sure": pytest.approx(5 / 6),
+        "sure_right": pytest.approx(4 / 5),
+        "coverage@75": pytest.approx(5 / 6),
+    }
+    assert sureness(predictions((0.1, False))) == {"sure": 0.0, "coverage@75": 0.0}
+    assert risk_coverage([]) == [] and sureness([]) == {"sure": 0.0, "coverage@75": 0.0}

@@ -1,0 +1,234 @@
+"""Vectors of an index: in shards that interruptions and company do not change, in any faiss, added to what is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kofid.errors import IncompatibleArtifactError, InputError, UsageError
+from kofid.retrieval.build import Encoding, add_vectors, build_index, update_index
+from kofid.retrieval.dense import faiss_index as dense
+from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, estimate_bytes, recall_against_flat
+from kofid.retrieval.dense.torch_index import TorchIndex
+from kofid.retrieval.index import Index
+from kofid.types import Passage
+
+pytest.importorskip("faiss")
+PASSAGES = [Passage(f"p{i}", f"글 {i}", f"{i} 번째 글은 {'가나다라마바사'[i % 7]} 를 말한다") for i in range(53)]
+
+
+class Hashed:
+    """Gives each text a vector of its own, of 16 numbers, and counts what it encodes."""
+
+    dimension = 16
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.n_encoded, self.stop_after = 0, stop_after
+        self.model = torch.nn.Identity()
+
+    def encode_passages(self, passages: Sequence[Passage]) -> np.ndarray:
+        if self.n_encoded >= self.stop_after:
+            raise KeyboardInterrupt
+        self.n_encoded += len(passages)
+        return np.stack([self.vector(passage.text) for passage in passages])
+
+    def encode_questions(self, questions: Sequence[str]) -> np.ndarray:
+        return np.stack([self.vector(question) for question in questions])
+
+    @staticmethod
+    def vector(text: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        return np.random.default_rng(seed).standard_normal(16).astype(np.float32)
+
+
+def encoding(encoder: Any, faiss: str = "auto") -> Encoding:
+    return Encoding(encoder, "hashed", "f" * 64, faiss)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "SHARD", 10)  # 53 passages are 6 shards
+    monkeypatch.setattr(dense, "_BATCH", 4)
+
+
+def vectors_of(path: Path) -> bytes:
+    return (Index.open(path).artifact.directory / "dense.faiss").read_bytes()
+
+
+@pytest.fixture
+def whole(tmp_path: Path, small_shards: None) -> bytes:
+    """The vectors of an index built in one go."""
+    build_index(tmp_path / "whole", PASSAGES, encoding=encoding(Hashed()))
+    return vectors_of(tmp_path / "whole")
+
+
+@pytest.fixture
+def kb(tmp_path: Path) -> Path:
+    build_index(tmp_path / "kb", PASSAGES)
+    return tmp_path / "kb"
+
+
+def test_vectors_added_are_those_of_a_build(whole: bytes, kb: Path) -> None:
+    before = [(h.passage.id, h.score) for h in Index.open(kb).search("3 번째 글", 5)]
+    settings = add_vectors(kb, encoding(Hashed()))
+    assert vectors_of(kb) == whole
+    opened = Index.open(kb)
+    assert [(h.passage.id, h.score) for h in opened.search("3 번째 글", 5)] == before
+    assert settings["dense"]["n_vectors"] == 53 and opened.dense_settings == settings["dense"]
+    found = opened.search_dense(PASSAGES[17].text, 1, Hashed())  # type: ignore[arg-type]
+    assert found[0].passage.id == "p17"
+    assert sorted(p.name for p in kb.parent.iterdir()) == ["kb", "whole"]  # no shard is left
+
+
+@pytest.mark.parametrize("stop_after", range(0, 53, 7))
+def test_an_interruption_costs_a_shard_at_most(whole: bytes, kb: Path, stop_after: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        add_vectors(kb, encoding(Hashed(stop_after)))
+    assert "dense" not in Index.open(kb).artifact.settings
+    again = Hashed()
+    add_vectors(kb, encoding(again))
+    assert vectors_of(kb) == whole
+    assert again.n_encoded <= 53 - stop_after + 10
+
+
+def test_an_interrupted_build_keeps_its_shards(whole: bytes, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build_index(tmp_path / "cut", PASSAGES, encoding=encoding(Hashed(30)))
+    again = Hashed()
+    build_index(tmp_path / "cut", PASSAGES, encoding=encoding(again), resume=True)
+    assert vectors_of(tmp_path / "cut") == whole
+    assert again.n_encoded == 23
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 9])
+def test_shares_joined_are_the_whole(whole: bytes, kb: Path, n: int) -> None:
+    encoders = [Hashed() for _ in range(n)]
+    settings = [add_vectors(kb, encoding(encoder), share=(i, n)) for i, encoder in reversed(list(enumerate(encoders)))]
+    assert [s["dense"] is None for s in settings] == [True] * (n - 1) + [False]
+    assert vectors_of(kb) == whole
+    assert sum(encoder.n_encoded for encoder in encoders) == 53
+
+
+def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
+    name = f".{kb.name}.vectors-{'f' * 16}-gen-"
+    old, now, others = (kb.with_name(n) for n in (name + "0", name + "1", f".{kb.name}2.vectors-{'f' * 16}-gen-0"))
+    for folder in (old, now, others):
+        folder.mkdir()
+    add_vectors(kb, encoding(Hashed()))
+    assert vectors_of(kb) == whole
+    assert not old.exists() and not now.exists() and others.exists()  # another index's shards are its own
+
+
+def test_an_index_with_vectors_can_be_changed(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "changed"
+    build_index(path, [*PASSAGES[:40], Passage("alt", "옛글", "이제 없는 글이다")], encoding=encoding(Hashed()))
+    with pytest.raises(IncompatibleArtifactError):
+        update_index(path, add=PASSAGES[40:])
+    with pytest.raises(IncompatibleArtifactError):
+        update_index(path, add=PASSAGES[40:], encoding=Encoding(Hashed(), "other", "0" * 64))
+    assert len(Index.open(path)) == 41  # a refusal changes nothing
+    update_index(path, add=PASSAGES[40:], delete=["alt"], encoding=encoding(Hashed()))
+    index = Index.open(path)
+    assert len(index.dense) == len(index) == 53
+    for passage in (PASSAGES[0], PASSAGES[39], PASSAGES[40], PASSAGES[52]):
+        (hit,) = index.search_dense(passage.text, 1, Hashed())
+        assert hit.passage == passage and hit.score == pytest.approx(
+            float(np.sum(Hashed.vector(passage.text) ** 2)), rel=1e-5
+        )
+    assert index.search_dense("이제 없는 글이다", 1, Hashed())[0].passage.id != "alt"
+
+
+def test_vectors_replace_those_of_another_encoder(kb: Path, small_shards: None) -> None:
+    add_vectors(kb, encoding(Hashed(), "HNSW8"))
+    other = Encoding(Hashed(), "other", "e" * 64)  # type: ignore[arg-type]
+    add_vectors(kb, other)
+    found = Index.open(kb).dense_settings
+    assert (found["encoder"], found["faiss"]) == ("other", "Flat")
+
+
+def test_numbers_that_are_none_are_refused_before_anything_is_written(kb: Path) -> None:
+    class Broken(Hashed):
+        def encode_passages(self, passages: Sequence[Passage]) -> np.ndarray:
+            vectors = super().encode_passages(passages)
+            vectors[-1, 3] = np.inf
+            return vectors
+
+    before = sorted(p.name for p in kb.rglob("*"))
+    with pytest.raises(InputError, match="NaN"):
+        add_vectors(kb, encoding(Broken()))
+    assert sorted(p.name for p in kb.rglob("*")) == before
+
+
+# --- faiss ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cloud() -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((3_000, 24)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("factory", "least"), [("Flat", 1.0), ("SQ8", 0.95), ("SQfp16", 0.99), ("HNSW32", 0.98), ("IVF16,Flat", 0.3)]
+)
+def test_each_kind_finds_most_of_what_exact_search_finds(cloud: np.ndarray, factory: str, least: float, tmp_path: Path):
+    built = DenseIndex.build(np.array_split(cloud, 7), 24, factory)
+    built.save(tmp_path / "x")
+    opened = DenseIndex.load(tmp_path / "x")
+    assert len(opened) == 3_000
+    assert recall_against_flat(opened, np.array_split(cloud, 5), 24) >= least
+    exact = cloud[:9] @ cloud[5]
+    np.testing.assert_allclose(opened.score_some(cloud[5], range(9)), exact, rtol=0.05, atol=0.3)
+    assert opened.score_some(cloud[5], []).shape == (0,)
+
+
+def test_recall_counts_what_is_missing(cloud: np.ndarray) -> None:
+    # An index of the first half finds of the 20 nearest only those that are in it: about half.
+    half = DenseIndex.build([cloud[:1500]], 24)
+    assert recall_against_flat(half, [cloud], 24) == pytest.approx(0.5, abs=0.1)
+    assert recall_against_flat(DenseIndex.build([cloud], 24), [cloud], 24) == 1.0
+
+
+def test_what_faiss_does_not_know_is_a_usage_error(cloud: np.ndarray, english: None) -> None:
+    with pytest.raises(UsageError, match="HNSW32"):
+        DenseIndex.build([cloud], 24, "Nothing")
+    with pytest.raises(UsageError, match="too few"):
+        DenseIndex.build([cloud[:10]], 24, "IVF100,Flat")
+
+
+def test_auto_is_exact_while_that_is_small() -> None:
+    assert choose_factory("auto", 200_000) == "Flat"
+    assert choose_factory("auto", 200_001) == "SQ8"
+    assert choose_factory("HNSW32", 5) == "HNSW32"
+
+
+def test_sizes_by_hand() -> None:
+    # 1,000 vectors of 64: 4 bytes a number; 1 byte; 4 bytes and 8 for each of 32 links; 16 codes of a byte
+    assert estimate_bytes("Flat", 1000, 64) == 256_000
+    assert estimate_bytes("IVF64,SQ8", 1000, 64) == 64_000
+    assert estimate_bytes("HNSW32", 1000, 64) == 1000 * (256 + 256)
+    assert estimate_bytes("PQ16", 1000, 64) == 16_000
+    assert estimate_bytes("LSH", 1000, 64) == 0
+
+
+def test_torch_on_a_device_finds_what_faiss_finds() -> None:
+    vectors = np.random.default_rng(4).standard_normal((500, 16)).astype(np.float32)
+    asked = np.random.default_rng(5).standard_normal((7, 16)).astype(np.float32)
+    for factory in ("Flat", "SQ8", "IVF8,Flat"):
+        index = DenseIndex.build([vectors], 16, factory)
+        if factory.startswith("IVF"):
+            index._index.make_direct_map()
+        on_device = TorchIndex(index, torch.device("cpu"))
+        kept = index.vectors(0, 500)  # as 8 bits have rounded them
+        exact = DenseIndex.build([kept], 16)
+        assert len(on_device) == 500
+        for mine, theirs in zip(on_device.search(asked, 20), exact.search(asked, 20), strict=True):
+            assert [p for p, _ in mine] == [p for p, _ in theirs]
+            np.testing.assert_allclose([s for _, s in mine], [s for _, s in theirs], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(on_device.score_some(asked[0], [3, 499, 3]), kept[[3, 499, 3]] @ asked[0], atol=1e-5)
+        assert [len(row) for row in on_device.search(asked[:1], 900)] == [500]
