@@ -13,6 +13,8 @@ from kofid.formats.documents import is_document
 from kofid.language import say
 from kofid.retrieval.build import Progress, build_index, silent, update_index
 from kofid.retrieval.index import Index
+from kofid.storage.artifacts import open_artifact
+from kofid.storage.bundled import resource
 from kofid.types import Passage
 
 # By path, the size in bytes and the time of the last change in nanoseconds.
@@ -76,3 +78,23 @@ def _read(files: Sequence[str], skipped: list[str]) -> Iterator[Passage]:
             yield from read_corpus([file], skipped=skipped)
         except InputError as error:
             skipped.append(str(error))
+
+
+def demo_index(cache: Path | None = None) -> Index:
+    """Open the index of the demo corpus, building it in the user's cache the first time."""
+    from platformdirs import user_cache_path
+
+    corpus = resource("demo/passages.jsonl")
+    notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
+    path = (cache or user_cache_path("kofid")) / "demo"
+    try:
+        open_artifact(path, "index", thorough=True)  # a damaged cache is made again, not reported later
+        index = Index.open(path)
+        if index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"]:
+            return index
+    except (InputError, IncompatibleArtifactError, CorruptArtifactError):
+        pass  # absent, of another version, or damaged: it is only a cache
+    from kofid.formats import read_corpus
+
+    build_index(path, read_corpus([str(corpus)]), notes=notes)
+    return Index.open(path)

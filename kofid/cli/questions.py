@@ -110,7 +110,7 @@ def _write_hits(path: Path, results: Iterator[Example]) -> int:
     """Write a TREC run where the name ends in ``.trec``, else FiD JSON; return the number of questions."""
     from kofid.formats.fid_json import write_examples
     from kofid.formats.trec import run_lines
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     if path.suffix != ".trec":
         return write_examples(path, results)

@@ -131,7 +131,8 @@ def train_fusion(
     resume: bool,
 ) -> dict[str, float]:
     """Train and write a fusion reader; with ``dev`` its confidence is fitted there. Return its figures."""
-    from kofid.training.fid import calibrate, train_reader
+    from kofid.training.calibration import calibrate
+    from kofid.training.fid import train_reader
     from kofid.training.trainer import settings
 
     made = settings(options, **kept)

@@ -17,7 +17,7 @@ from kofid.language import say
 from kofid.types import Example, Passage
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense.transformer import Encoder
+    from kofid.retrieval.dense.base import Encoder
     from kofid.training.contrast import Contrast
     from kofid.training.pairs import Pairs
     from kofid.training.trainer import OnStep, TrainOptions
@@ -66,7 +66,7 @@ class Start:
         return encoder
 
     def _encoder(self, texts: Sequence[str]) -> Encoder:
-        from kofid.pipeline import open_encoder
+        from kofid.retrieval.dense.encoders import open_encoder
         from kofid.training.retriever import fresh_encoder, fresh_static
 
         if self.model.startswith(_STATIC):
@@ -124,8 +124,9 @@ class Job:
         With ``resume`` those already done are kept. ``output`` also has folds.json: each fold's figures, and the
         questions held out from it.
         """
-        from kofid.storage.artifacts import is_artifact, open_artifact, write_file
-        from kofid.training.data import folds
+        from kofid.storage.artifacts import is_artifact, open_artifact
+        from kofid.storage.files import write_file
+        from kofid.training.folds import folds
 
         if common.first_process() and output.exists() and not self.resume:
             raise UsageError(

@@ -12,14 +12,14 @@ from kofid.errors import UsageError
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.retrieval.build import Encoding
+    from kofid.retrieval.dense.base import Encoding
 
 
 def open_encoding(dense: str, faiss: str, device: str) -> Encoding:
     """Open the encoder of --dense, once it is sure that faiss is there."""
     from dataclasses import replace
 
-    from kofid.pipeline import open_encoder
+    from kofid.retrieval.dense.encoders import open_encoder
     from kofid.retrieval.dense.faiss_index import import_faiss
 
     import_faiss()  # said now, not when all is encoded

@@ -13,7 +13,7 @@ from kofid.errors import InputError
 from kofid.evaluation.metrics import ANSWER_MEASURES, GOLD_MEASURES, answer_rank, gold_units, ranking_measures
 from kofid.formats.records import Record, read_records, text_field
 from kofid.language import say
-from kofid.storage.artifacts import write_file
+from kofid.storage.files import write_file
 from kofid.types import Example
 
 ANSWER = "answer_"  # before the name of a measure by answers

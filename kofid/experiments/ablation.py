@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kofid.experiments.steps import run_kofid
-from kofid.storage.artifacts import is_artifact, write_file
+from kofid.storage.artifacts import is_artifact
+from kofid.storage.files import write_file
 
 # The options of `kofid train-reader` that make each variant.
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -21,8 +21,8 @@ from kofid.evaluation.rankings import read_measures
 from kofid.experiments.steps import Step, measure_step, run_steps, vectors_step
 from kofid.formats import read_questions
 from kofid.language import say
-from kofid.storage.artifacts import write_file
-from kofid.training.data import folds
+from kofid.storage.files import write_file
+from kofid.training.folds import folds
 from kofid.types import Example, Question
 
 GRID = ("model", "epochs", "mode", "fusion", "lambda")

@@ -15,7 +15,8 @@ from typing import Any
 
 from kofid.errors import KofidError
 from kofid.language import say
-from kofid.storage.artifacts import is_artifact, write_file
+from kofid.storage.artifacts import is_artifact
+from kofid.storage.files import write_file
 
 
 @dataclass(frozen=True)

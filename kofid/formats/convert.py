@@ -20,7 +20,8 @@ from kofid.formats.fid_json import read_examples, write_examples
 from kofid.formats.question_files import read_questions
 from kofid.formats.records import read_lines, read_records
 from kofid.language import say
-from kofid.storage.artifacts import artifact_kind, is_artifact, write_file, write_folder
+from kofid.storage.artifacts import artifact_kind, is_artifact
+from kofid.storage.files import write_file, write_folder
 from kofid.types import Example, Hit, Passage, Question
 
 Kind = Literal["trec-run", "trec-qrels", "beir", "fid", "squad", "questions", "passages", "checkpoint"]

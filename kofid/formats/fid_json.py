@@ -13,7 +13,7 @@ from kofid.formats.corpus import context_passage
 from kofid.formats.question_files import question_of
 from kofid.formats.records import Record, read_records, text_field
 from kofid.language import say
-from kofid.storage.artifacts import write_file
+from kofid.storage.files import write_file
 from kofid.types import Example, Hit
 
 

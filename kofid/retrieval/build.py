@@ -12,33 +12,29 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats.passage_split import article_id
 from kofid.language import say
+from kofid.retrieval.dense.base import Encoding
+from kofid.retrieval.layout import USER_DICTIONARY, VECTORS, open_segments, read_deleted, stored_analyzer, write_deleted
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.builder import Finished, PassageDigest, write_segments
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.ranking import Ranking
-from kofid.retrieval.sparse.segment import Segment
-from kofid.storage.arrays import ArrayFile, ArrayWriter
-from kofid.storage.artifacts import JOURNAL, link_file, open_artifact, write_artifact
+from kofid.storage.artifacts import JOURNAL, open_artifact, write_artifact
+from kofid.storage.files import link_file
 from kofid.types import Passage
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense.transformer import Encoder
+    pass
 
 Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
-DELETED = "deleted.seg"
-VECTORS = "dense.faiss"
-USER_DICTIONARY = "user_dictionary.tsv"
 # A last segment this small is written anew with what is added, so that many small additions do not add up.
 _SMALL = 4_096
 
@@ -46,16 +42,6 @@ _SMALL = 4_096
 def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Iterable[Any]:
     """Show no progress."""
     return items
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The encoder that makes an index's vectors, its name and fingerprint, and the faiss factory string for them."""
-
-    encoder: Encoder
-    name: str
-    fingerprint: str
-    faiss: str = "auto"
 
 
 def build_index(
@@ -128,7 +114,7 @@ def add_vectors(
     """
     import shutil
 
-    from kofid.retrieval.dense.faiss_index import n_shards, shard_file
+    from kofid.retrieval.dense.shards import n_shards, shard_file
 
     old = open_artifact(path, "index")
     settings = dict(old.settings)
@@ -156,7 +142,7 @@ def add_vectors(
 
 def _encode(folder: Path, passages: Passages, encoding: Encoding, share: tuple[int, int], progress: Progress) -> None:
     """Encode this process's share of the shards of all passages."""
-    from kofid.retrieval.dense.faiss_index import SHARD, encode_shard, n_shards
+    from kofid.retrieval.dense.shards import SHARD, encode_shard, n_shards
 
     numbers = range(n_shards(len(passages)))[share[0] :: share[1]]
     sizes = [min(SHARD, len(passages) - number * SHARD) for number in numbers]
@@ -175,7 +161,8 @@ def _finish_vectors(directory: Path, folder: Path, n: int, encoding: Encoding) -
     """Write the faiss file of all shards, remove those, and return what the index keeps of its vectors."""
     import shutil
 
-    from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, n_shards, read_shards, recall_against_flat
+    from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, recall_against_flat
+    from kofid.retrieval.dense.shards import n_shards, read_shards
 
     factory, dimension, count = choose_factory(encoding.faiss, n), encoding.encoder.dimension, n_shards(n)
     DenseIndex.build(read_shards(folder, count), dimension, factory).save(directory / VECTORS)
@@ -346,36 +333,3 @@ def _delete(positions: Sequence[int], passages: Passages, deleted: list[set[int]
 
 
 # --- files ---------------------------------------------------------------------------------------------------
-
-
-def open_segments(directory: Path, n_components: int) -> list[Segment]:
-    """Open the segments of an index's generation, in order."""
-    names = sorted(file for file in directory.glob("[0-9]*.seg"))
-    return [Segment(name, n_components) for name in names]
-
-
-def write_deleted(directory: Path, positions: Sequence[npt.NDArray[np.uint16]]) -> None:
-    """Write the positions deleted from each segment."""
-    file = ArrayWriter(directory / DELETED)
-    for number, deleted in enumerate(positions):
-        file.add(f"{number:04}", deleted)
-    file.close()
-
-
-def read_deleted(directory: Path) -> list[npt.NDArray[np.uint16]]:
-    """Return the positions deleted from each segment."""
-    file = ArrayFile(directory / DELETED)
-    return [file[name].all() for name in file.names]
-
-
-def stored_analyzer(directory: Path, settings: dict[str, Any]) -> Analyzer:
-    """Return the analyzer of an index; raise IncompatibleArtifactError for another Kiwi, or an index of kofid's first days."""
-    if "ranking" not in settings:
-        raise IncompatibleArtifactError(
-            say(
-                f"{directory.parent}: 예전 kofid가 만든 색인이라 읽을 수 없습니다. 색인을 다시 만드세요.",
-                f"{directory.parent}: an index of an earlier kofid, which cannot be read; build the index again",
-            )
-        )
-    words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
-    return Analyzer.from_settings(settings["analyzer"], settings["ranking"]["weights"], words)

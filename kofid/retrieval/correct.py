@@ -19,10 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kofid.korean import kiwi as morphology
-from kofid.korean.questions import asking_endings
-from kofid.korean.text import is_particle_after
+from kofid.korean.particles import is_particle_after
+from kofid.korean.questions import asking_endings, asks
 from kofid.retrieval.index import Index
-from kofid.retrieval.sparse.query import asks
 
 _WORD = re.compile(r"[^\W_]+")
 _HANGUL = re.compile(r"[가-힣]+")

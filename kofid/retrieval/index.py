@@ -15,7 +15,7 @@ from kofid.errors import IncompatibleArtifactError
 from kofid.korean.questions import stated_forms
 from kofid.language import say
 from kofid.retrieval import fusion as fuse
-from kofid.retrieval.build import VECTORS, open_segments, read_deleted, stored_analyzer
+from kofid.retrieval.layout import VECTORS, open_segments, read_deleted, stored_analyzer
 from kofid.retrieval.sparse.analyzer import Analysis
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.query import QueryTerm, weigh
@@ -28,9 +28,9 @@ from kofid.types import Hit
 if TYPE_CHECKING:
     import torch
 
+    from kofid.retrieval.dense.base import Encoder
     from kofid.retrieval.dense.faiss_index import DenseIndex
     from kofid.retrieval.dense.torch_index import TorchIndex
-    from kofid.retrieval.dense.transformer import Encoder
 
 _LONGEST_QUESTION = 10_000  # characters
 _DEPTH = 200  # passages of each kind that are weighed against one another

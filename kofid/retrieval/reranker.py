@@ -11,6 +11,7 @@ import numpy as np
 from kofid.errors import InputError
 from kofid.language import say
 from kofid.retrieval.dense.base import QUESTION_TOKENS, dense_text
+from kofid.storage.artifacts import artifact_kind, is_artifact, open_artifact, refuse_missing
 from kofid.types import Hit, Passage
 
 if TYPE_CHECKING:
@@ -129,3 +130,20 @@ class CrossEncoder:
         scores = self.score(question, [hit.passage for hit in hits])
         order = np.argsort(-scores, kind="stable")
         return [Hit(hits[i].passage, float(scores[i]), "cross-encoder") for i in order]
+
+
+def open_cross_encoder(name: str, device: str = "auto", *, new_head: bool = False) -> CrossEncoder:
+    """Open a reranker that kofid trained, or any Hugging Face sequence classifier of one or two outputs; raise InputError.
+
+    With ``new_head`` also an encoder, which gets a classifier to train.
+    """
+    from kofid.devices import choose_device
+    from kofid.retrieval.reranker import CrossEncoder
+
+    path = Path(name)
+    refuse_missing(path)
+    directory = name
+    if is_artifact(path):
+        kind = "encoder" if new_head and artifact_kind(path) == "encoder" else "reranker"
+        directory = str(open_artifact(path, kind).directory)
+    return CrossEncoder.load(directory, device=choose_device(device), new_head=new_head)

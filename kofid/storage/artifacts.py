@@ -17,7 +17,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,40 +46,6 @@ class Artifact:
     kind: str
     settings: dict[str, Any]
     fingerprint: str
-
-
-def write_file(path: Path, chunks: Iterable[str]) -> None:
-    """Write a text file that appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(chunks)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_folder(path: Path, files: Mapping[str, Iterable[str]]) -> None:
-    """Write a new folder of text files, by their relative names; it appears whole or not at all.
-
-    Raises InputError when something is there already.
-    """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise InputError(
-            say(
-                f"{path}: 이미 있습니다. 비어 있거나 새 경로를 주세요.",
-                f"{path}: is there already; name an empty or new path",
-            )
-        )
-    temporary = path.with_name(f".{path.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        for name, chunks in files.items():
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            write_file(temporary / name, chunks)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_artifact(path: Path) -> bool:
@@ -179,14 +145,6 @@ def _remove_empty(path: Path) -> None:
     with suppress(OSError):
         (path / ".lock").unlink(missing_ok=True)
         path.rmdir()
-
-
-def link_file(source: Path, target: Path) -> None:
-    """Give a file of the current generation a place in the next one: the same bytes, not a copy where that is possible."""
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
 
 
 def _current_files(path: Path) -> dict[tuple[int, int], dict[str, Any]]:
@@ -405,3 +363,9 @@ def _corrupt(path: Path, what: str) -> CorruptArtifactError:
     return CorruptArtifactError(
         say(f"{path}: 손상되었습니다: {what}. 다시 만들어야 합니다.", f"{path}: damaged: {what}; it must be made again")
     )
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise InputError for a path that is not there, unless it may be a name on a model hub (OWNER/NAME)."""
+    if not path.exists() and (path.is_absolute() or path.parts[0] in ("..", ".") or len(path.parts) > 2):
+        raise InputError(say(f"{path}: 그런 디렉터리가 없습니다", f"{path}: no such directory"))

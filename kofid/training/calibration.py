@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+
+from kofid.korean.answers import has_answer, robust_match
+from kofid.reader.confidence import Confidence, log_odds
+from kofid.reader.fid.reader import FiDReader
+from kofid.types import Example
 
 
 def fit_logistic(inputs: np.ndarray, right: Sequence[bool], ridge: float = 1.0) -> list[float]:
@@ -23,3 +29,26 @@ def fit_logistic(inputs: np.ndarray, right: Sequence[bool], ridge: float = 1.0) 
         bend = (table * (chance * (1.0 - chance))[:, None]).T @ table + penalty
         weights = weights + np.linalg.solve(bend, slope)
     return [float(weights[0]), *(max(float(weight), 0.0) for weight in weights[1:])]
+
+
+def calibrate(reader: FiDReader, examples: Sequence[Example], n_context: int) -> Confidence:
+    """Return the confidence fitted to a reader's answers to ``examples``; right are those that match robustly."""
+    import numpy as np
+
+    decoding, max_tokens = reader.decoding, reader.max_tokens
+    plain = FiDReader(
+        reader.model,
+        reader.tokenizer,
+        reader.decoder_tokenizer,
+        n_context=n_context,
+        max_tokens=max_tokens,
+        decoding=decoding,
+    )
+    inputs: list[tuple[float, bool]] = []
+    right: list[bool] = []
+    for example in examples:
+        for answer in plain.read(example.question.text, example.hits):
+            said = answer.passage is not None and has_answer(answer.passage.text, (answer.text,))
+            inputs.append((log_odds(math.log(max(answer.confidence, 1e-300))), said))
+            right.append(robust_match(answer.text, example.question.answers))
+    return Confidence(*fit_logistic(np.array(inputs, dtype=np.float64).reshape(-1, 2), right))

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, pad
 from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense.transformer import Encoder
+    from kofid.retrieval.dense.base import Encoder
 
 
 @dataclass(frozen=True)

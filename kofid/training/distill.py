@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kofid.errors import InputError
 from kofid.language import say
 from kofid.reader.fid.reader import SCORED_AT_A_TIME, FiDReader
-from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS
-from kofid.retrieval.dense.transformer import Encoder
-from kofid.storage.artifacts import write_file
+from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder
+from kofid.storage.files import write_file
 from kofid.training.contrast import everywhere, in_batch_loss, key, part
 from kofid.training.data import distillation_dataset
 from kofid.training.trainer import OnStep, TrainOptions, train

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.korean.text import find_answer
+from kofid.korean.answers import find_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Spans
 from kofid.reader.extractive.windows import Window
 from kofid.training.data import reader_dataset
 from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
+from kofid.training.tokenizers import train_wordpiece
 from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.training.wordpiece import train_wordpiece
 from kofid.types import Example, Passage
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,11 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from kofid.korean.text import character_f1, exact_match, has_answer, robust_match
-from kofid.reader.confidence import Confidence, log_odds
+from kofid.korean.answers import character_f1, exact_match
 from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target
 from kofid.reader.fid.reader import FiDReader
-from kofid.training.calibration import fit_logistic
 from kofid.training.data import reader_dataset
 from kofid.training.tokenizers import train_tokenizer
 from kofid.training.trainer import OnStep, TrainOptions, train
@@ -233,26 +230,3 @@ def dev_figures(reader: FiDReader, examples: Sequence[Example], n_context: int) 
         distributed.all_reduce(sums)
     em, f1 = (sums / len(examples)).tolist()
     return {"em": em, "f1": f1}
-
-
-def calibrate(reader: FiDReader, examples: Sequence[Example], n_context: int) -> Confidence:
-    """Return the confidence fitted to a reader's answers to ``examples``; right are those that match robustly."""
-    import numpy as np
-
-    decoding, max_tokens = reader.decoding, reader.max_tokens
-    plain = FiDReader(
-        reader.model,
-        reader.tokenizer,
-        reader.decoder_tokenizer,
-        n_context=n_context,
-        max_tokens=max_tokens,
-        decoding=decoding,
-    )
-    inputs: list[tuple[float, bool]] = []
-    right: list[bool] = []
-    for example in examples:
-        for answer in plain.read(example.question.text, example.hits):
-            said = answer.passage is not None and has_answer(answer.passage.text, (answer.text,))
-            inputs.append((log_odds(math.log(max(answer.confidence, 1e-300))), said))
-            right.append(robust_match(answer.text, example.question.answers))
-    return Confidence(*fit_logistic(np.array(inputs, dtype=np.float64).reshape(-1, 2), right))

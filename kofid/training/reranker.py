@@ -25,7 +25,7 @@ def fresh_cross_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_
     from transformers import BertForSequenceClassification
 
     from kofid.devices import seed_everything
-    from kofid.training.wordpiece import train_wordpiece
+    from kofid.training.tokenizers import train_wordpiece
 
     refuse_unknown_size(size)
     tokenizer = train_wordpiece(texts, vocab_size)

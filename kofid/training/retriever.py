@@ -12,9 +12,9 @@ import numpy as np
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Rows
+from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder, Rows
 from kofid.retrieval.dense.static import StaticEncoder
-from kofid.retrieval.dense.transformer import Encoder, TransformerEncoder
+from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.training.contrast import Contrast, contrastive_loss, key
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.pairs import Pairs
@@ -198,7 +198,7 @@ def fresh_static(texts: Sequence[str], dimension: int, *, vocab_size: int = 8_00
 
     A token's length is at first its rarity in them, log(n_tokens / count).
     """
-    from kofid.training.wordpiece import train_wordpiece
+    from kofid.training.tokenizers import train_wordpiece
 
     tokenizer = train_wordpiece(texts, vocab_size).backend_tokenizer
     n = tokenizer.get_vocab_size()

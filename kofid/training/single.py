@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kofid.korean.text import has_answer
+from kofid.korean.answers import has_answer
 from kofid.reader.fid.single import SingleReader
 from kofid.training.data import is_positive
 from kofid.training.fid import train_reader

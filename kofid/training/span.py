@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kofid.errors import InputError
+from kofid.korean.answers import character_f1, exact_match, normalize_korquad, robust_match
 from kofid.korean.kiwi import analyze_many
-from kofid.korean.text import character_f1, exact_match, normalize_korquad, robust_match
 from kofid.language import say
 from kofid.reader.confidence import SURE
 from kofid.reader.span.candidates import NAMES, Candidates

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from kofid.formats import read_corpus
-from kofid.retrieval.dense.transformer import load_encoder
+from kofid.retrieval.dense.encoders import load_encoder
 from kofid.storage.artifacts import is_artifact, open_artifact
 from kofid.storage.bundled import resource
 from kofid.training.retriever import fresh_encoder

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from kofid.formats import read_questions
-from kofid.pipeline import open_reader
 from kofid.reader.fid.passage_scores import SCORES
 from kofid.reader.fid.reader import FiDReader
+from kofid.reader.open import open_reader
 from kofid.retrieval.index import Index
 from kofid.training.data import is_positive
 from kofid.training.distill import score_examples

@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from kofid.formats import read_corpus, read_questions
-from kofid.pipeline import open_encoder
 from kofid.retrieval.dense.base import Vectors
-from kofid.retrieval.dense.faiss_index import SHARD, DenseIndex, import_faiss
+from kofid.retrieval.dense.encoders import open_encoder
+from kofid.retrieval.dense.faiss_index import DenseIndex, import_faiss
+from kofid.retrieval.dense.shards import SHARD
 
 NEAREST = 20
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kofid.formats.passage_split import article_id
-from kofid.korean.text import has_answer, sentence_spans
+from kofid.korean.answers import has_answer
+from kofid.korean.text import sentence_spans
 
 CHARACTERS = 560
 DEV = 220

@@ -10,9 +10,9 @@ import torch
 from support.command_line import PASSAGES, QUESTIONS, SMALL, kofid, write_jsonl
 from support.foreign_checkpoints import TEXTS, Bomb, tiny_gpt2, tiny_t5, weights_of, wrapped
 
-from kofid.pipeline import open_reader
 from kofid.reader.confidence import Confidence
 from kofid.reader.fid.reader import FiDReader
+from kofid.reader.open import open_reader
 from kofid.training.tokenizers import train_tokenizer
 
 ASKED = [

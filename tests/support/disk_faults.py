@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kofid.errors import InputError, KofidError
-from kofid.retrieval.build import Encoding, build_index, record_ranking, update_index
+from kofid.retrieval.build import build_index, record_ranking, update_index
+from kofid.retrieval.dense.base import Encoding
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse import builder as segments
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components

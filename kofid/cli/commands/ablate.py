@@ -64,7 +64,7 @@ def run(
     """Run an ablation."""
     from kofid.evaluation.report import ablation_columns, ablation_row, check_plot, markdown_table, write_ablation_plot
     from kofid.experiments.ablation import VARIANTS, Ablation
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     names = _chosen(only, list(VARIANTS), decoder is not None or model.startswith("fresh:"))
     if plot is not None:

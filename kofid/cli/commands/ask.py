@@ -80,7 +80,8 @@ def run(
 ) -> None:
     """Ask."""
     from kofid.cli import chat
-    from kofid.pipeline import NoReader, Pipeline, open_reader
+    from kofid.pipeline import NoReader, Pipeline
+    from kofid.reader.open import open_reader
     from kofid.retrieval.fusion import Fusion
 
     how = writing(dtype, int8, beams, temperature, top_p, from_passages)
@@ -111,7 +112,7 @@ def run(
 
 def _opened(index: Path | None, corpus: list[str] | None, demo: bool, verify: bool) -> Index:
     """Return the index to ask; that of a corpus is made or brought up to date first."""
-    from kofid.pipeline import demo_index
+    from kofid.corpora import demo_index
     from kofid.retrieval.index import Index
 
     if (index is not None) + bool(corpus) + demo != 1:

@@ -78,7 +78,7 @@ def run(
     from kofid.evaluation import significance
     from kofid.evaluation.comparison import choose_measures, compare, read_systems
     from kofid.evaluation.report import check_plot, comparison_columns, comparison_row, markdown, write_plot
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     if len(systems) < 2:
         raise UsageError(say("체계를 둘 이상 주세요", "give two systems or more"))

@@ -216,8 +216,8 @@ def _journal(output: Path, reader: str, score: str, examples: list[Example]) -> 
 def _scored(
     reader: str, examples: list[Example], score: str, n_context: int, device: str, journal: Path
 ) -> list[Example]:
-    from kofid.pipeline import open_reader
     from kofid.reader.fid.reader import FiDReader
+    from kofid.reader.open import open_reader
     from kofid.training.distill import score_examples
 
     teacher = open_reader(reader, device=device, n_context=n_context)
@@ -256,7 +256,7 @@ def _loop(
     from kofid.evaluation.report import markdown_table
     from kofid.experiments.rounds import MEASURES, Rounds
     from kofid.experiments.steps import run_steps
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     assert index is not None
     loop = Rounds(output, index, data, dev, retriever, rounds, n_context, mode, limited, scoring, training)

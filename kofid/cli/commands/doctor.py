@@ -35,7 +35,7 @@ def run(json_output: Json = False) -> None:
     """Report the installation."""
     import torch
 
-    from kofid.pipeline import BUNDLED_READERS
+    from kofid.reader.open import BUNDLED_READERS
     from kofid.storage.bundled import is_bundled
 
     found = {"python": platform.python_version(), "cpus": str(os.cpu_count())}

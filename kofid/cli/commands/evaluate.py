@@ -80,10 +80,11 @@ def run(
 ) -> None:
     """Score answers."""
     from kofid.evaluation.answers import cost, predict
-    from kofid.pipeline import Pipeline, open_reader
+    from kofid.pipeline import Pipeline
+    from kofid.reader.open import open_reader
     from kofid.retrieval.fusion import Fusion
     from kofid.retrieval.index import Index
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     if risk is not None and risk.suffix != ".csv":
         from kofid.evaluation.report import check_plot
@@ -109,7 +110,7 @@ def run(
 def _write_risk(path: Path, results: Sequence[Prediction]) -> None:
     from kofid.evaluation.answers import risk_coverage
     from kofid.evaluation.report import write_risk_plot
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     curve = risk_coverage(results)
     if path.suffix == ".csv":

@@ -48,7 +48,7 @@ def run(
     from kofid.evaluation.report import check_plot, markdown, write_curves
     from kofid.evaluation.significance import randomization_test
     from kofid.experiments.grid import Experiment
-    from kofid.storage.artifacts import write_file
+    from kofid.storage.files import write_file
 
     experiment = Experiment.read(grid, output)
     if plot is not None:

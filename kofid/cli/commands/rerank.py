@@ -206,7 +206,8 @@ def _fusing(index: Index | None, mode: str, fused: Fusion, device: str) -> Calla
 
 def _reading(cross_encoder: str | None, reader: str | None, device: str) -> Callable[[Example], list[Hit]]:
     """Return a function that orders an example's passages by a model that reads them."""
-    from kofid.pipeline import open_cross_encoder, open_reader
+    from kofid.reader.open import open_reader
+    from kofid.retrieval.reranker import open_cross_encoder
 
     if cross_encoder is not None:
         model = open_cross_encoder(cross_encoder, device)

@@ -99,7 +99,7 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train a cross-encoder."""
-    from kofid.pipeline import open_cross_encoder
+    from kofid.retrieval.reranker import open_cross_encoder
     from kofid.training.reranker import fresh_cross_encoder, train_reranker
     from kofid.training.trainer import TrainOptions, settings
 

@@ -10,7 +10,7 @@ from kofid.errors import UsageError
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.pipeline import Writing
+    from kofid.reader.open import Writing
 
 FirstK = Annotated[
     int,
@@ -110,7 +110,7 @@ def writing(
     dtype: str, int8: str, beams: int, temperature: float, top_p: float, from_passages: bool | None = None
 ) -> Writing:
     """Return how the reader is to write; raise UsageError for what does not go together."""
-    from kofid.pipeline import Writing
+    from kofid.reader.open import Writing
 
     if temperature and beams > 1:
         raise UsageError(

@@ -13,7 +13,7 @@ import torch
 
 from kofid.devices import seed_everything
 from kofid.errors import InputError
-from kofid.korean.text import normalize_robust
+from kofid.korean.answers import normalize_robust
 from kofid.language import say
 from kofid.reader.extractive.windows import Window, cut_windows, pad_windows
 from kofid.reader.fid.reader import open_tokenizer

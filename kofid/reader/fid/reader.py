@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kofid.errors import InputError
-from kofid.korean.text import has_answer
+from kofid.korean.answers import has_answer
 from kofid.language import say
 from kofid.reader.confidence import Confidence, plain_confidence
 from kofid.reader.fid.inputs import PASSAGE_TOKENS, encode_inputs, encode_targets, parse_target

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.korean.text import normalize_robust
+from kofid.korean.answers import normalize_robust
 from kofid.reader.fid.inputs import encode_inputs, parse_target
 from kofid.reader.fid.reader import FiDReader
 from kofid.types import Answer, Hit, Passage

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kofid.korean.questions import ASKS
 from kofid.reader.span.features import STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span.hit_context import ERA_ASKED, Board, Spans, asked_bigrams, bigrams, date_asked
 from kofid.reader.span.lexicon import Lexicon
 from kofid.reader.span.name_types import Kinds
-from kofid.reader.span.question import ASKS, NUMBER_KIND, AnalyzedQuestion
+from kofid.reader.span.question import NUMBER_KIND, AnalyzedQuestion
 from kofid.types import Hit
 
 QUESTION_NAMES = (

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kofid.korean.questions import ASKS
 from kofid.reader.span.features import FOLLOWING, STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span.lexicon import Lexicon
 from kofid.reader.span.passage import AnalyzedPassage
-from kofid.reader.span.question import ASKS, BEGINNINGS, ENDINGS, AnalyzedQuestion
+from kofid.reader.span.question import BEGINNINGS, ENDINGS, AnalyzedQuestion
 from kofid.types import Hit
 
 MAX_SENTENCES = 36

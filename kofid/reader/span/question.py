@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kofid.korean.kiwi import Morpheme
+from kofid.korean.questions import ASKS, asked_word
 from kofid.reader.span.passage import TAG, tag_code, term_key
 
-# In order of precedence: the first that is found decides.
-_ASKS = (
-    ("who", r"누구|누가|누군|누굴"),
-    ("when", r"언제|며칠|몇\s*(년|월|일|세기|시)|어느\s*(해|날|시대|시기|년도|계절)"),
-    ("where", r"어디|어딘|어딜|어느\s*(곳|나라|도시|지역|국가)"),
-    ("how-many", r"몇|얼마"),
-    ("why", r"(?<![가-힣])왜(?![가-힣])|어째서|어찌"),
-    ("how", r"어떻게"),
-    ("which", r"어떤|어느|무슨"),
-    ("what", r"무엇|뭐|뭘|무얼|뭔|뭣"),
-)
-ASKS = {name: code for code, (name, _) in enumerate(_ASKS, start=1)}
-_ASK_NAMES = {code: name for name, code in ASKS.items()}
-_ASK_PATTERNS = tuple((ASKS[name], re.compile(pattern)) for name, pattern in _ASKS)
 # Terms that tell one question from another too little to be looked for: question words, and what goes with them.
 _QUESTION_WORDS = frozenset([
     "누구", "누", "무엇", "무어", "뭐", "뭣", "무얼", "어디", "언제", "몇", "얼마", "얼마나", "왜",
@@ -92,25 +78,12 @@ class AnalyzedQuestion:
         return begins + 2 * ends if begins != ends else 0
 
 
-def question_type(text: str) -> str:
-    """Return who, when, where, how-many, why, how, which or what, by the question word; other where there is none.
-
-    >>> question_type("거북선은 누가 만들었나?"), question_type("임진왜란은 몇 년에 일어났나?"), question_type("수도의 이름은?")
-    ('who', 'when', 'other')
-    """
-    return _ASK_NAMES.get(_asked(text), "other")
-
-
-def _asked(text: str) -> int:
-    return next((code for code, pattern in _ASK_PATTERNS if pattern.search(text)), 0)
-
-
 def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuestion:
     """Return what ``text`` asks for."""
     words = [m for m in morphemes if m.end > m.start]
     keys = [term_key(m) for m in words]
     terms = list(dict.fromkeys(k for k in keys if k and k not in _QUESTION_WORDS))
-    ask = _asked(text)
+    ask = asked_word(text)
     head, unit = _head(words), _counted(words)
     kind = _KIND_OF.get(unit or head) or _kind_of_last((unit or head)[-1:]) or _KIND_OF_ASK.get(ask, 0)
     return AnalyzedQuestion(

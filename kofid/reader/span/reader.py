@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kofid.errors import IncompatibleArtifactError, ResourceError
+from kofid.korean.answers import normalize_robust
 from kofid.korean.kiwi import analyze, analyze_many
-from kofid.korean.text import normalize_robust
 from kofid.language import say
 from kofid.reader.span.candidates import NAMES, Candidates, candidate_features
 from kofid.reader.span.features import PreparedPassage, prepare_passage

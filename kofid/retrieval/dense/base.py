@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,3 +27,60 @@ PASSAGE_TOKENS = 256
 def dense_text(passage: Passage) -> str:
     """Return the text of a passage that encoders see."""
     return f"{passage.title} {passage.text}"
+
+
+class Encoder(Protocol):
+    """What turns texts into vectors whose inner product says how well they go together."""
+
+    dimension: int
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        ...
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts, without any that frame a text."""
+        ...
+
+    def texts(self, rows: Sequence[list[int]]) -> list[str]:
+        """Return the texts of tokens, as far as those tell."""
+        ...
+
+    def batch(self, rows: Rows, max_tokens: int) -> dict[str, torch.Tensor]:
+        """Return what ``embed`` takes, on the CPU, of texts' tokens, framed and cut at ``max_tokens``."""
+        ...
+
+    def tokenize(self, texts: Sequence[str], max_tokens: int) -> dict[str, torch.Tensor]:
+        """Return what ``embed`` takes, on the CPU, of texts."""
+        ...
+
+    def embed(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return vectors of shape (batch, dimension), with gradients."""
+        ...
+
+    def encode_questions(self, questions: Sequence[str]) -> Vectors:
+        """Return vectors of questions, shape (len(questions), dimension)."""
+        ...
+
+    def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
+        """Return vectors of passages (title, then text), shape (len(passages), dimension)."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the encoder."""
+        ...
+
+    def kind(self) -> dict[str, Any]:
+        """Return what of the encoder is not in its weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The encoder that makes an index's vectors, its name and fingerprint, and the faiss factory string for them."""
+
+    encoder: Encoder
+    name: str
+    fingerprint: str
+    faiss: str = "auto"

@@ -8,76 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Rows, Vectors, dense_text
 from kofid.retrieval.dense.sentence_transformers import (
     cannot_open,
-    module_types,
     own_settings,
     pooling_settings,
     save_modules,
     save_pooler,
 )
-from kofid.retrieval.dense.static import StaticEncoder
 from kofid.types import Passage
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokens, padding included, that are encoded at a time.
 _TOKENS_AT_A_TIME = 8_192
-
-
-class Encoder(Protocol):
-    """What turns texts into vectors whose inner product says how well they go together."""
-
-    dimension: int
-
-    @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-        ...
-
-    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of texts, without any that frame a text."""
-        ...
-
-    def texts(self, rows: Sequence[list[int]]) -> list[str]:
-        """Return the texts of tokens, as far as those tell."""
-        ...
-
-    def batch(self, rows: Rows, max_tokens: int) -> dict[str, torch.Tensor]:
-        """Return what ``embed`` takes, on the CPU, of texts' tokens, framed and cut at ``max_tokens``."""
-        ...
-
-    def tokenize(self, texts: Sequence[str], max_tokens: int) -> dict[str, torch.Tensor]:
-        """Return what ``embed`` takes, on the CPU, of texts."""
-        ...
-
-    def embed(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return vectors of shape (batch, dimension), with gradients."""
-        ...
-
-    def encode_questions(self, questions: Sequence[str]) -> Vectors:
-        """Return vectors of questions, shape (len(questions), dimension)."""
-        ...
-
-    def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
-        """Return vectors of passages (title, then text), shape (len(passages), dimension)."""
-        ...
-
-    def save(self, directory: Path) -> None:
-        """Write the encoder."""
-        ...
-
-    def kind(self) -> dict[str, Any]:
-        """Return what of the encoder is not in its weights."""
-        ...
 
 
 class TransformerEncoder:
@@ -219,28 +169,6 @@ class TransformerEncoder:
     def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
         """Return vectors of passages (title, then text), shape (len(passages), dimension)."""
         return self.encode([self.prompts[1] + dense_text(p) for p in passages])
-
-
-def load_encoder(directory: str, device: torch.device | None = None) -> Encoder:
-    """Open a saved encoder or any Hugging Face encoder; raise InputError."""
-    static = module_types(Path(directory))[:1] == ["StaticEmbedding"]
-    encoder: Encoder = StaticEncoder.load(directory) if static else TransformerEncoder.load(directory)
-    if device is not None:
-        encoder.model.to(device)
-    return encoder
-
-
-def weights_fingerprint(encoder: Encoder) -> str:
-    """Return a SHA-256 over the encoder's weights and kind: another encoder has another fingerprint."""
-    import hashlib
-
-    import torch
-
-    digest = hashlib.sha256(json.dumps(encoder.kind(), sort_keys=True).encode())
-    for name, tensor in sorted(encoder.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 # --- texts of like length ---------------------------------------------------------------------------------------

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kofid.korean.questions import asks
 from kofid.retrieval.sparse.analyzer import Analysis, Analyzer, bigrams
 from kofid.retrieval.sparse.ranking import Ranking
-
-# Words that ask. Passages that answer do not say them: 임진왜란은 언제 일어났나 is answered by 1592년에 일어났다.
-_ASKING = re.compile(
-    r"(누구|누굴|누군|언제|어디|무엇|무얼|몇|얼마|어느|어떻|뭐|뭣)\w*|누가|누가요|무슨|어떤|뭘|뭔가요?|왜|왜(냐|요|일까|인가|죠)\w*"
-)
-
-
-def asks(word: str) -> bool:
-    """Tell whether ``word`` is one that asks, such as 누구 or 언제였나."""
-    return _ASKING.fullmatch(word) is not None
 
 
 class QueryTerm(NamedTuple):

@@ -10,9 +10,9 @@ import pytest
 
 from kofid.evaluation.answers import QUESTION_TYPES, Prediction, predict, recall_at, summarize, summarize_by_type
 from kofid.evaluation.metrics import rouge_l
-from kofid.korean.text import character_f1, exact_match, normalize_korquad
+from kofid.korean.answers import character_f1, exact_match, normalize_korquad
+from kofid.korean.questions import question_type
 from kofid.pipeline import Reply
-from kofid.reader.span.question import question_type
 from kofid.types import Answer, Hit, Passage, Question
 
 # --- KorQuAD 1.0's scorer -------------------------------------------------------------------------------------

@@ -6,18 +6,16 @@ import unicodedata
 
 import pytest
 
-from kofid.korean.text import (
+from kofid.korean.answers import (
     character_f1,
-    clean,
     exact_match,
     has_answer,
-    is_particle_after,
     normalize_korquad,
     normalize_robust,
     robust_match,
-    sentence_spans,
-    strip_particle,
 )
+from kofid.korean.particles import is_particle_after, strip_particle
+from kofid.korean.text import clean, sentence_spans
 
 
 def nfd(text: str) -> str:

@@ -11,8 +11,7 @@ import pytest
 from kofid.evaluation.answers import Prediction, risk_coverage, sureness
 from kofid.reader.confidence import Confidence, log_odds, plain_confidence
 from kofid.reader.fid import reader as fid_module
-from kofid.training.calibration import fit_logistic
-from kofid.training.fid import calibrate
+from kofid.training.calibration import calibrate, fit_logistic
 from kofid.types import Answer, Example, Hit, Passage, Question
 
 PASSAGE = Passage("p", "이순신", "이순신은 명량에서 이겼고 원균은 칠천량에서 졌다.")

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from kofid.errors import InputError, UsageError
-from kofid.korean.text import find_answer, has_answer
+from kofid.korean.answers import find_answer, has_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Scores, Spans, normalize, score_spans
 from kofid.reader.extractive.windows import cut_passage, cut_windows
 from kofid.reader.fid.generation import Decoded
@@ -51,9 +51,8 @@ from kofid.training.extractive import (
 )
 from kofid.training.fid import fresh_reader
 from kofid.training.single import one_passage_examples, train_single
-from kofid.training.tokenizers import train_tokenizer
+from kofid.training.tokenizers import train_tokenizer, train_wordpiece
 from kofid.training.trainer import TrainOptions
-from kofid.training.wordpiece import train_wordpiece
 from kofid.types import Example, Hit, Passage, Question
 
 _MAKERS = [

@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kofid.corpora import demo_index
 from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats import read_questions
+from kofid.korean.answers import robust_match
 from kofid.korean.kiwi import analyze, analyze_many
-from kofid.korean.text import robust_match
-from kofid.pipeline import demo_index, open_reader
+from kofid.korean.questions import ASKS
+from kofid.reader.open import open_reader
 from kofid.reader.span.candidates import NAMES
 from kofid.reader.span.lexicon import Lexicon, count_lexicon
 from kofid.reader.span.name_types import BUCKETS, Kinds, name_pieces
 from kofid.reader.span.passage import analyze_passage
-from kofid.reader.span.question import ASKS, analyze_question
+from kofid.reader.span.question import analyze_question
 from kofid.reader.span.reader import (
     MAX_ANSWERS,
     Calibration,

@@ -15,11 +15,12 @@ from transformers import BertConfig, BertModel, T5Config, T5EncoderModel
 from kofid.errors import InputError
 from kofid.retrieval.dense import static as static_module
 from kofid.retrieval.dense import transformer as encoder_module
+from kofid.retrieval.dense.base import Encoder
+from kofid.retrieval.dense.encoders import load_encoder, weights_fingerprint
 from kofid.retrieval.dense.static import StaticEncoder
-from kofid.retrieval.dense.transformer import Encoder, TransformerEncoder, load_encoder, weights_fingerprint
+from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.training.retriever import fresh_static
-from kofid.training.tokenizers import train_tokenizer
-from kofid.training.wordpiece import train_wordpiece
+from kofid.training.tokenizers import train_tokenizer, train_wordpiece
 from kofid.types import Passage
 
 TEXTS = [p.text for p in PASSAGES] + [e.question.text for e in EXAMPLES]

@@ -24,7 +24,8 @@ from kofid.formats import read_corpus
 from kofid.korean.text import clean
 from kofid.pipeline import Pipeline
 from kofid.retrieval import fusion as fuse
-from kofid.retrieval.build import Encoding, build_index, update_index
+from kofid.retrieval.build import build_index, update_index
+from kofid.retrieval.dense.base import Encoding
 from kofid.retrieval.engines import Peer
 from kofid.retrieval.explain import explain
 from kofid.retrieval.index import Index

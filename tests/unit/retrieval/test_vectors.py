@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from kofid.errors import IncompatibleArtifactError, InputError, UsageError
-from kofid.retrieval.build import Encoding, add_vectors, build_index, update_index
+from kofid.retrieval.build import add_vectors, build_index, update_index
 from kofid.retrieval.dense import faiss_index as dense
+from kofid.retrieval.dense.base import Encoding
 from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, estimate_bytes, recall_against_flat
 from kofid.retrieval.dense.torch_index import TorchIndex
 from kofid.retrieval.index import Index

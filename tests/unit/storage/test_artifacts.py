@@ -22,15 +22,8 @@ from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputE
 from kofid.retrieval.build import build_index
 from kofid.retrieval.index import Index
 from kofid.storage.arrays import TOC
-from kofid.storage.artifacts import (
-    FORMAT,
-    JOURNAL,
-    artifact_kind,
-    is_artifact,
-    link_file,
-    open_artifact,
-    write_artifact,
-)
+from kofid.storage.artifacts import FORMAT, JOURNAL, artifact_kind, is_artifact, open_artifact, write_artifact
+from kofid.storage.files import link_file
 from kofid.types import Passage
 
 

@@ -14,9 +14,8 @@ from support.examples import CPU, EXAMPLES, digest
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from kofid.errors import InputError
-from kofid.pipeline import open_cross_encoder
 from kofid.retrieval.dense.base import dense_text
-from kofid.retrieval.reranker import CrossEncoder
+from kofid.retrieval.reranker import CrossEncoder, open_cross_encoder
 from kofid.training.data import is_positive
 from kofid.training.reranker import dev_figures, fresh_cross_encoder, train_reranker
 from kofid.types import Hit, Passage

@@ -14,8 +14,9 @@ import torch
 from support.examples import CPU, EXAMPLES, PASSAGES, digest
 
 from kofid.errors import InputError
+from kofid.retrieval.dense.base import Encoder
 from kofid.retrieval.dense.static import StaticEncoder
-from kofid.retrieval.dense.transformer import Encoder, TransformerEncoder
+from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.training import retriever as retriever_module
 from kofid.training.contrast import Contrast, contrastive_loss, in_batch_loss
 from kofid.training.data import retriever_dataset

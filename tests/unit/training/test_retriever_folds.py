@@ -25,11 +25,13 @@ from transformers import T5Config, T5EncoderModel
 
 from kofid.cli.app import INTERRUPTED
 from kofid.errors import InputError, UsageError
-from kofid.retrieval.dense.transformer import Encoder, TransformerEncoder, load_encoder
+from kofid.retrieval.dense.base import Encoder
+from kofid.retrieval.dense.encoders import load_encoder
+from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.storage.artifacts import write_artifact
 from kofid.training import retriever as retriever_module
 from kofid.training.contrast import Contrast
-from kofid.training.data import folds
+from kofid.training.folds import folds
 from kofid.training.pairs import Pairs
 from kofid.training.retriever import dev_figures, fresh_encoder, fresh_static, pretrain_retriever, train_retriever
 from kofid.training.tokenizers import train_tokenizer

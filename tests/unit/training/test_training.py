@@ -23,8 +23,9 @@ from kofid.reader.fid.init import FRESH, fresh_reader_model
 from kofid.reader.fid.inputs import format_input, parse_target
 from kofid.reader.fid.model import Batch, Variant
 from kofid.reader.fid.reader import FiDReader
-from kofid.retrieval.build import Encoding, build_index
+from kofid.retrieval.build import build_index
 from kofid.retrieval.dense import faiss_index as dense
+from kofid.retrieval.dense.base import Encoding
 from kofid.retrieval.dense.faiss_index import DenseIndex, import_faiss
 from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.retrieval.index import Index
