@@ -11,11 +11,11 @@ from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputE
 from kofid.formats.corpus import files_of, read_corpus
 from kofid.formats.documents import is_document
 from kofid.language import say
-from kofid.retrieval.build import Progress, build_index, silent, update_index
+from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.index import Index
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
-from kofid.types import Passage
+from kofid.types import Passage, Progress, silent
 
 # By path, the size in bytes and the time of the last change in nanoseconds.
 Stamps = dict[str, list[int]]

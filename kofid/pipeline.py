@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from kofid.korean.text import clean, sentence_spans
 from kofid.reader.confidence import SURE
-from kofid.retrieval import fusion as fuse
-from kofid.retrieval.dense.encoders import open_index_encoder
+from kofid.retrieval.correct import forgiving_search
 from kofid.retrieval.index import Index
-from kofid.types import Answer, Example, Hit, Passage, Reader
-
-if TYPE_CHECKING:
-    pass
-
-Search = Callable[[str, int], list[Hit]]
+from kofid.types import Answer, Hit, Passage, Reader, Search
 
 
 @dataclass(frozen=True)
@@ -99,55 +90,3 @@ class Pipeline:
         """Return character offsets of the passage's sentence that holds ``position``."""
         spans = sentence_spans(passage.text)
         return next(((a, b) for a, b in spans if a <= position < b), (0, len(passage.text)))
-
-
-def forgiving_search(index: Index, search: Search, question: str, k: int) -> tuple[list[Hit], str | None]:
-    """Search for ``question``, or for what it was probably meant as if its terms find more; return that, too."""
-    from kofid.retrieval.correct import correct
-
-    correction = correct(index, question)
-    if correction is not None:
-        before, after = index.search(question, 1), index.search(correction.text, 1)
-        if after and (not before or after[0].score >= before[0].score):
-            return search(correction.text, k), correction.text
-    return search(question, k), None
-
-
-def dense_search(
-    index: Index, mode: str, *, device: str = "auto", fusion: fuse.Fusion | None = None, depth: int = 200
-) -> Search:
-    """Return the search called ``mode`` (dense, sequential or cross) over an index with vectors."""
-    from kofid.devices import choose_device
-
-    encoder = open_index_encoder(index, device=device)
-    place = choose_device(device)
-    if place.type != "cpu":
-        index.move_vectors(place)
-    if mode == "dense":
-        return lambda question, k: index.search_dense(question, k, encoder)
-    if mode == "sequential":
-        return lambda question, k: index.search_sequential(question, k, encoder, max(depth, k))
-    return lambda question, k: index.search_cross(question, k, encoder, fusion, depth)
-
-
-def reorder_example(
-    index: Index, mode: str, *, device: str = "auto", fusion: fuse.Fusion | None = None
-) -> Callable[[Example], list[Hit]]:
-    """Return a function that orders an example's own passages anew, whether or not the index holds them.
-
-    ``sequential`` orders by inner product; ``cross`` fuses it with the score that the example's hits came with.
-    """
-    encoder = open_index_encoder(index, device=device)
-    fused = fusion or fuse.Fusion()
-
-    def reorder(example: Example) -> list[Hit]:
-        if not example.hits:
-            return []
-        question = encoder.encode_questions([example.question.text])[0]
-        scores = encoder.encode_passages([hit.passage for hit in example.hits]) @ question
-        if mode == "cross":
-            scores = fused(scores, np.array([hit.score for hit in example.hits], dtype=np.float32))
-        order = np.argsort(-scores, kind="stable")
-        return [Hit(example.hits[i].passage, float(scores[i]), mode) for i in order]
-
-    return reorder

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +66,6 @@ class Example:
     corrected: str | None = None
 
 
-class Retriever(Protocol):
-    """Finds passages for a question."""
-
-    def search(self, question: str, k: int) -> list[Hit]:
-        """Return at most ``k`` hits, best first."""
-        ...
-
-
-class Reranker(Protocol):
-    """Orders hits anew."""
-
-    def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
-        """Return the same passages with new scores, best first."""
-        ...
-
-
 class Reader(Protocol):
     """Answers a question from passages."""
 
@@ -93,11 +74,14 @@ class Reader(Protocol):
         ...
 
 
-class Encoder(Protocol):
-    """Maps text to vectors."""
+# Finds at most so many passages for a question, best first.
+Search = Callable[[str, int], list[Hit]]
+# Passes items on and shows how far they are: (items, what is done with them, how many there are where that is known).
+Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
+# Is told of a training run's (step, steps in all, last loss).
+OnStep = Callable[[int, int, float], None]
 
-    dimension: int
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return float32 vectors of shape (len(texts), dimension)."""
-        ...
+def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Iterable[Any]:
+    """Show no progress."""
+    return items

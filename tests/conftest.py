@@ -34,7 +34,7 @@ def write_lines(tmp_path: Path) -> WriteLines:
 @pytest.fixture
 def english() -> Iterator[None]:
     """Let messages be English for one test."""
-    before = language._chosen["language"]
+    before = language.language()
     language.set_language("en")
     yield
     language.set_language(before)

@@ -14,7 +14,7 @@ import typer
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.training.trainer import OnStep
+    from kofid.types import OnStep
 
 quiet = False
 

@@ -14,7 +14,8 @@ from kofid.types import Example
 if TYPE_CHECKING:
     from kofid.reader.fid.model import Variant
     from kofid.reader.fid.reader import FiDReader
-    from kofid.training.trainer import OnStep, TrainOptions
+    from kofid.types import OnStep
+from kofid.training.trainer import TrainOptions
 
 
 def initial(

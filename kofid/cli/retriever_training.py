@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from kofid.retrieval.dense.base import Encoder
     from kofid.training.contrast import Contrast
     from kofid.training.pairs import Pairs
-    from kofid.training.trainer import OnStep, TrainOptions
+    from kofid.types import OnStep
+from kofid.training.trainer import TrainOptions
 
 # Passages from which a fresh vocabulary is learned.
 _SAMPLED = 120_000

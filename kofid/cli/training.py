@@ -15,10 +15,11 @@ import typer
 from kofid.cli import console
 from kofid.errors import UsageError
 from kofid.language import say
+from kofid.retrieval.modes import SearchMode
 from kofid.types import Example
 
 if TYPE_CHECKING:
-    from kofid.training.trainer import OnStep
+    from kofid.types import OnStep
 
 Data = Annotated[
     list[str],
@@ -66,7 +67,7 @@ def load_examples(
         opened,
         n_context,
         keep_gold=keep_gold,
-        search=chosen_search(opened, mode, Fusion(), n_context, "auto"),
+        search=chosen_search(opened, SearchMode(mode), Fusion(), n_context, "auto"),
     )
     return list(found)
 

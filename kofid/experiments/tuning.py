@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from kofid.evaluation.rankings import ANSWER, judge
 from kofid.evaluation.significance import randomization_test
 from kofid.language import say
 from kofid.retrieval.index import Index
-from kofid.types import Example, Question
+from kofid.types import Example, Progress, Question
 
 OBJECTIVE = "mrr@10"
 _DEPTH = 10
@@ -27,8 +27,6 @@ _WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 _ROUNDS = 2
 # Less is chance, and not worth another setting.
 _LEAST_GAIN = 1e-4
-
-Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 
 
 @dataclass(frozen=True)

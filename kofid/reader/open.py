@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kofid.reader.fid.generation import Decoding
 
 
-# Readers that ship with kofid, by the names that --reader takes.
+# Readers that ship with kofid, by name.
 BUNDLED_READERS = {"span": "models/span", "t5": "models/fid-t5-mini"}
 
 

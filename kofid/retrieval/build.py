@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
@@ -29,19 +29,13 @@ from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.ranking import Ranking
 from kofid.storage.artifacts import JOURNAL, open_artifact, write_artifact
 from kofid.storage.files import link_file
-from kofid.types import Passage
+from kofid.types import Passage, Progress, silent
 
 if TYPE_CHECKING:
     pass
 
-Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 # A last segment this small is written anew with what is added, so that many small additions do not add up.
 _SMALL = 4_096
-
-
-def silent(items: Iterable[Any], _what: str, _total: int | None = None) -> Iterable[Any]:
-    """Show no progress."""
-    return items
 
 
 def build_index(

@@ -22,6 +22,7 @@ from kofid.korean import kiwi as morphology
 from kofid.korean.particles import is_particle_after
 from kofid.korean.questions import asking_endings, asks
 from kofid.retrieval.index import Index
+from kofid.types import Hit, Search
 
 _WORD = re.compile(r"[^\W_]+")
 _HANGUL = re.compile(r"[가-힣]+")
@@ -90,6 +91,16 @@ def correct(index: Index, question: str) -> Correction | None:
 
     text = _WORD.sub(meant, question)
     return Correction(text, changes) if changes else None
+
+
+def forgiving_search(index: Index, search: Search, question: str, k: int) -> tuple[list[Hit], str | None]:
+    """Search for ``question``, or for what it was probably meant as if its terms find more; return that, too."""
+    correction = correct(index, question)
+    if correction is not None:
+        before, after = index.search(question, 1), index.search(correction.text, 1)
+        if after and (not before or after[0].score >= before[0].score):
+            return search(correction.text, k), correction.text
+    return search(question, k), None
 
 
 class _Known:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kofid.retrieval.modes import FusionMethod
+
 Scores = npt.NDArray[np.float32]
 
-METHODS = ("max", "minmax", "raw", "rrf")
 # What dense scores weigh against sparse ones, by method. That of ``raw`` is the contest's (README).
-DENSE_WEIGHTS = {"max": 0.2, "minmax": 0.2, "raw": 1.1, "rrf": 1.0}
+DENSE_WEIGHTS = {FusionMethod.MAX: 0.2, FusionMethod.MINMAX: 0.2, FusionMethod.RAW: 1.1, FusionMethod.RRF: 1.0}
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Fusion:
     sparse. A ``dense_weight`` of None is the method's own.
     """
 
-    method: str = "max"
+    method: FusionMethod = FusionMethod.MAX
     dense_weight: float | None = None
     sparse_weight: float = 1.0
     rrf_k: int = 60
@@ -33,11 +34,11 @@ class Fusion:
 
         A sparse score of 0 says that no term is shared: such a passage has no sparse rank.
         """
-        if self.method == "max":
+        if self.method == FusionMethod.MAX:
             dense, sparse = (scores / max(float(np.abs(scores).max(initial=0)), 1e-9) for scores in (dense, sparse))
-        elif self.method == "minmax":
+        elif self.method == FusionMethod.MINMAX:
             dense, sparse = _unit_range(dense), _unit_range(sparse)
-        elif self.method == "rrf":
+        elif self.method == FusionMethod.RRF:
             found = sparse > 0
             dense = (1 / (self.rrf_k + _ranks(dense))).astype(np.float32)
             sparse = np.where(found, 1 / (self.rrf_k + _ranks(sparse)), 0).astype(np.float32)

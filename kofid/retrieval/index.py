@@ -16,6 +16,7 @@ from kofid.korean.questions import stated_forms
 from kofid.language import say
 from kofid.retrieval import fusion as fuse
 from kofid.retrieval.layout import VECTORS, open_segments, read_deleted, stored_analyzer
+from kofid.retrieval.modes import FusionMethod
 from kofid.retrieval.sparse.analyzer import Analysis
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.query import QueryTerm, weigh
@@ -197,6 +198,11 @@ class Index:
         found: dict[str, Any] = settings
         return found
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the index has dense vectors."""
+        return bool(self.artifact.settings.get("dense"))
+
     def search_dense(self, question: str, k: int, encoder: Encoder) -> list[Hit]:
         """Return the best ``k`` passages by inner product."""
         if not question.strip():
@@ -244,7 +250,7 @@ class Index:
         closer = dict(self.sparse.with_sentences([(positions[i], float(sparse[positions[i]])) for i in order], query))
         scores = fused(near[order], np.array([closer[positions[i]] for i in order], dtype=np.float32))
         ranked = [(positions[order[i]], float(scores[i])) for i in np.argsort(-scores, kind="stable")]
-        raw = fused.method == "raw"  # on no scale that the penalty knows
+        raw = fused.method == FusionMethod.RAW  # on no scale that the penalty knows
         return self._hits((ranked if raw else self.sparse.spread(ranked))[:k], "cross")
 
     def _hits(self, scored: Iterable[tuple[int, float]], source: str) -> list[Hit]:

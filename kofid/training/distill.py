@@ -16,8 +16,8 @@ from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder
 from kofid.storage.files import write_file
 from kofid.training.contrast import everywhere, in_batch_loss, key, part
 from kofid.training.data import distillation_dataset
-from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.types import Example, Hit
+from kofid.training.trainer import TrainOptions, train
+from kofid.types import Example, Hit, OnStep
 
 if TYPE_CHECKING:
     import torch

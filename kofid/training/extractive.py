@@ -13,8 +13,8 @@ from kofid.reader.extractive.windows import Window
 from kofid.training.data import reader_dataset
 from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
 from kofid.training.tokenizers import train_wordpiece
-from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.types import Example, Passage
+from kofid.training.trainer import TrainOptions, train
+from kofid.types import Example, OnStep, Passage
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,8 @@ from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input,
 from kofid.reader.fid.reader import FiDReader
 from kofid.training.data import reader_dataset
 from kofid.training.tokenizers import train_tokenizer
-from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.types import Example, Passage
+from kofid.training.trainer import TrainOptions, train
+from kofid.types import Example, OnStep, Passage
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ import numpy as np
 from kofid.retrieval.reranker import CrossEncoder
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
-from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.types import Example
+from kofid.training.trainer import TrainOptions, train
+from kofid.types import Example, OnStep
 
 if TYPE_CHECKING:
     import torch

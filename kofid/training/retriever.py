@@ -19,8 +19,8 @@ from kofid.training.contrast import Contrast, contrastive_loss, key
 from kofid.training.data import is_positive, retriever_dataset
 from kofid.training.pairs import Pairs
 from kofid.training.tokenizers import train_tokenizer
-from kofid.training.trainer import OnStep, TrainOptions, train
-from kofid.types import Example
+from kofid.training.trainer import TrainOptions, train
+from kofid.types import Example, OnStep
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,8 @@ from kofid.korean.answers import has_answer
 from kofid.reader.fid.single import SingleReader
 from kofid.training.data import is_positive
 from kofid.training.fid import train_reader
-from kofid.training.trainer import OnStep, TrainOptions
-from kofid.types import Example
+from kofid.training.trainer import TrainOptions
+from kofid.types import Example, OnStep
 
 
 def one_passage_examples(reader: SingleReader, examples: Sequence[Example]) -> Iterator[Example]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ from kofid.reader.span.reader import (
     import_lightgbm,
 )
 from kofid.training.calibration import fit_logistic
-from kofid.types import Answer, Example, Passage
+from kofid.types import Answer, Example, Passage, Progress, silent
 
 if TYPE_CHECKING:
     import lightgbm
@@ -74,8 +74,6 @@ _SETTINGS: dict[str, Any] = {
 # What of a forest's text is needed to predict by it: half of the text is not.
 _NEEDED = ("Tree=", "num_leaves=", "num_cat=", "split_feature=", "threshold=", "decision_type=", "left_child=", "right_child=",
     "leaf_value=", "is_linear=", "shrinkage=")  # fmt: skip
-# Passes items on, showing how far it is: (items, what is done with them, how many there are).
-Progress = Callable[[Iterable[int], str, int], Iterable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def train_span_reader(
     examples: Sequence[Example],
     directory: Path,
     seed: int = 1,
-    progress: Progress = lambda items, what, total: items,
+    progress: Progress = silent,
     words: Words | None = None,
 ) -> dict[str, float]:
     """Fit trees and confidence to ``examples`` and write the model's files into ``directory``.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kofid.errors import ResourceError, UsageError
 from kofid.language import say
 from kofid.training.resume import has_ended, last_checkpoint, load_weights
+from kofid.types import OnStep
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from kofid.training.callbacks import Average, Dev, Loss, LossTrainer
 
-# Called with (step, steps in all, last loss).
-OnStep = Callable[[int, int, float], None]
 Collate = Callable[[list[dict[str, Any]]], dict[str, "torch.Tensor"]]
 
 # Transformers' names of the schedules; all of them rise for the share ``warmup`` of the steps first.

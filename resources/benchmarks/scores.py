@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from kofid.formats import read_questions
-from kofid.reader.fid.passage_scores import SCORES
+from kofid.reader.fid.config import ScoreMethod
 from kofid.reader.fid.reader import FiDReader
 from kofid.reader.open import open_reader
 from kofid.retrieval.index import Index
@@ -49,7 +49,7 @@ def main() -> None:
     examples = [Example(q, tuple(index.search(q.text, arguments.k))) for q in questions]
     reader = open_reader(arguments.reader, n_context=arguments.k)
     assert isinstance(reader, FiDReader)
-    for how in ("retrieval", *SCORES):
+    for how in ("retrieval", *ScoreMethod):
         start = time.perf_counter()
         scored = examples if how == "retrieval" else list(score_examples(reader, examples, how=how))
         seconds = time.perf_counter() - start

@@ -29,8 +29,8 @@ from typing import Any
 from kofid.errors import CorruptArtifactError, ResourceError
 from kofid.formats import read_corpus
 from kofid.korean.text import clean
-from kofid.pipeline import forgiving_search
 from kofid.retrieval.build import build_index, update_index
+from kofid.retrieval.correct import forgiving_search
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse import builder as segments
 from kofid.retrieval.sparse.analyzer import Analyzer

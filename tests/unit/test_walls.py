@@ -1,8 +1,9 @@
-"""The walls of the house: imports go down, nothing heavy is imported early, only the top floors print."""
+"""The walls of the house: imports go down, nothing heavy is imported early, only the command line prints and knows flags."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -14,29 +15,34 @@ import kofid
 from kofid.storage.bundled import resource
 
 ROOT = Path(kofid.__file__).parent
-FLOORS = {
-    1: ("types", "errors", "text", "language"),
-    2: ("formats", "artifacts", "metrics", "significance", "devices", "bundled", "morphology", "blocks"),
-    3: ("retrieval", "reader"),
-    4: ("training", "pipeline", "shelf"),
-    5: (
-        "evaluate",
-        "rankings",
-        "tuning",
-        "comparison",
-        "report",
-        "conversion",
-        "chat",
-        "ablation",
-        "experiment",
-        "distillation",
-        "steps",
-    ),
-    6: ("cli", "commands", "__main__"),
-}
-FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-MAY_PRINT = {"cli", "commands", "chat"}
+# From the ground up; imports go to the same room or down. Rooms of one floor may meet, but for retrieval and reader.
+FLOORS = (
+    ("types", "errors", "language", "devices"),
+    ("storage",),
+    ("korean",),
+    ("formats",),
+    ("retrieval", "reader"),
+    ("training",),
+    ("pipeline", "corpora"),
+    ("evaluation",),
+    ("experiments",),
+    ("cli", "__main__"),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "transformers", "datasets", "faiss")
+LIGHT = (
+    "types",
+    "errors",
+    "language",
+    "storage",
+    "korean",
+    "formats",
+    "pipeline",
+    "corpora",
+    "evaluation",
+    "experiments",
+    "cli",
+)
 
 
 def module_name(path: Path) -> str:
@@ -125,7 +131,7 @@ def test_nothing_heavy_is_imported_on_loading_the_lower_floors():
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         }
-        if room(name) in ("", *FLOORS[1], *FLOORS[2], *FLOORS[5], "commands", "cli", "pipeline"):
+        if room(name) in ("", *LIGHT):
             assert not loaded & set(HEAVY), name
 
 
@@ -144,8 +150,8 @@ def prints(tree: ast.AST) -> Iterator[int]:
             yield from (node.lineno for a in node.names if a.name.split(".")[0] in ("rich", "typer", "tqdm", "logging"))
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if room(name) not in MAY_PRINT])
-def test_only_the_top_floors_print(name: str):
+@pytest.mark.parametrize("name", [name for name in SOURCES if room(name) not in ("cli", "__main__")])
+def test_only_the_command_line_prints(name: str):
     assert list(prints(TREES[name])) == []
 
 
@@ -158,6 +164,34 @@ def test_what_prints_is_seen():
         "Console()",
     ):
         assert list(prints(ast.parse(line))), line
+
+
+# --- what only the command line does -----------------------------------------------------------------------------
+
+
+def flags(tree: ast.AST) -> Iterator[str]:
+    """Yield the strings that name a flag."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"(?<![\\w-])--[a-z][a-z-]+", node.value)
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if room(name) not in ("cli", "__main__")])
+def test_only_the_command_line_knows_flags(name: str):
+    assert list(flags(TREES[name])) == [], "an error speaks of settings: kofid.language.setting"
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if room(name) not in ("cli", "__main__")])
+def test_nothing_below_starts_the_command_line(name: str):
+    source = SOURCES[name].read_text(encoding="utf-8")
+    assert "sys.executable" not in source and "kofid.cli" not in source
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_module_of_python_is_written_to(name: str):
+    assert "sys.modules" not in SOURCES[name].read_text(encoding="utf-8").replace("in sys.modules", "").replace(
+        "sys.modules.get", ""
+    )
 
 
 # --- what is loaded when -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,14 +17,15 @@ from kofid.cli.options.search import Mode, chosen_search
 from kofid.cli.questions import Questions, given_questions
 from kofid.errors import UsageError
 from kofid.language import say
+from kofid.retrieval.modes import SearchMode
 
 if TYPE_CHECKING:
-    from kofid.pipeline import Pipeline, Search
+    from kofid.pipeline import Pipeline
     from kofid.retrieval.index import Index
-    from kofid.types import Reader
+    from kofid.types import Reader, Search
 
 NEEDS_ARGUMENTS = True
-MODES = get_args(get_args(Mode)[0])
+MODES = tuple(SearchMode)
 HELP = say(
     "묻고 답을 받습니다: 답, 그 답이 있는 패시지, 얼마나 확실한지. 질문 없이 터미널에서 부르면 대화로 이어집니다. --corpus는 색인 없이 파일과 폴더"
     "(txt, md, html, pdf, docx, hwpx, jsonl)에 바로 묻습니다: 색인은 캐시에 두고 바뀐 것만 다시 읽습니다.",
@@ -65,7 +66,7 @@ def run(
         typer.Option("--context-only", help=say("답하지 않고 패시지만 보입니다", "Passages only, no answer")),
     ] = False,
     correct: Correct = True,
-    mode: Mode = "auto",
+    mode: Mode = SearchMode.AUTO,
     beams: Beams = 0,
     from_passages: FromPassages = None,
     dtype: DType = "auto",
@@ -95,7 +96,7 @@ def run(
         return open_reader(name, device=device, n_context=k, writing=how)
 
     def searching(name: str) -> Search:
-        return chosen_search(opened, name, Fusion(), 200, device)
+        return chosen_search(opened, SearchMode(name), Fusion(), 200, device)
 
     pipeline = Pipeline(opened, NoReader() if context_only else reading(reader), searching(mode), k, correct)
     if interactive:

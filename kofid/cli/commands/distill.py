@@ -33,8 +33,7 @@ from kofid.errors import UsageError
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.training.trainer import OnStep
-    from kofid.types import Example
+    from kofid.types import Example, OnStep
 
 NEEDS_ARGUMENTS = True
 HELP = say(

@@ -15,6 +15,7 @@ from kofid.cli.options.search import Mode, chosen_search
 from kofid.cli.questions import Questions, given_questions
 from kofid.errors import UsageError
 from kofid.language import say
+from kofid.retrieval.modes import SearchMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ def run(
             ),
         ),
     ] = None,
-    mode: Mode = "auto",
+    mode: Mode = SearchMode.AUTO,
     beams: Beams = 0,
     from_passages: FromPassages = None,
     dtype: DType = "auto",

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kofid.cli import console
 from kofid.cli.options.common import Device, Encoding, Json, K, Limit, OutputFile, PerQuestion, Verify
-from kofid.cli.options.search import DenseWeight, FusionMethod, RrfK, SparseWeight, chosen_mode, chosen_search
+from kofid.cli.options.search import DenseWeight, FusionOption, RrfK, SparseWeight, chosen_search
 from kofid.cli.questions import Questions, evaluate_hits, given_questions, report_hits
 from kofid.cli.training import OptionalIndex
 from kofid.errors import InputError, UsageError
 from kofid.language import say
+from kofid.retrieval.modes import FusionMethod, SearchMode
 from kofid.types import Example, Hit
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(
     index: OptionalIndex = None,
     k: K = 10,
     mode: Annotated[
-        Literal["auto", "sparse", "dense", "sequential", "cross"] | None,
+        SearchMode | None,
         typer.Option(
             help=say(
                 "섞는 방법 (기본 cross); --cross-encoder와 --reader에서는 먼저 찾는 방법 (기본 auto)",
@@ -67,7 +68,7 @@ def run(
             help=say("FiD 리더의 교차 주의로", "By the cross-attention of a fusion reader"),
         ),
     ] = None,
-    fusion: FusionMethod = "max",
+    fusion: FusionOption = FusionMethod.MAX,
     dense_weight: DenseWeight = None,
     sparse_weight: SparseWeight = 1.0,
     rrf_k: RrfK = 60,
@@ -108,7 +109,7 @@ def run(
         raise UsageError(say("-i 색인을 주세요", "give an index: -i INDEX"))
     if per_question is not None and not evaluate:
         raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
-    if not reads and mode not in (None, "sequential", "cross"):
+    if not reads and mode not in (None, SearchMode.SEQUENTIAL, SearchMode.CROSS):
         raise UsageError(
             say(
                 f"--mode {mode}: sequential이나 cross여야 합니다 (또는 --cross-encoder, --reader)",
@@ -120,7 +121,7 @@ def run(
     fused = Fusion(fusion, dense_weight, sparse_weight, rrf_k)
     wanted = max(HIT_CUTOFFS) if evaluate else k
     depth = depth or (_READ if reads else _DEPTH)
-    first = mode or ("auto" if reads else "cross")
+    first = mode or (SearchMode.AUTO if reads else SearchMode.CROSS)
     found: Iterable[Example]
     if from_file is not None:
         found = _given(from_file, opened, questions, encoding, limit)
@@ -128,7 +129,7 @@ def run(
     else:
         n = max(depth, wanted) if reads else wanted
         found = _found(opened, questions, first, fused, depth, n, device, encoding, limit)
-        if reads and opened is not None and chosen_mode(opened, first) != "sparse":
+        if reads and opened is not None and first.resolve(has_vectors=opened.has_vectors) is not SearchMode.SPARSE:
             found = list(found)  # then the encoder can go before the next model comes
         reorder = _reading(cross_encoder, reader, device) if reads else lambda example: list(example.hits)
     results = (replace(e, hits=tuple(_top(e, reorder, depth if reads else None)[:wanted])) for e in found)
@@ -147,7 +148,7 @@ def _top(example: Example, reorder: Callable[[Example], list[Hit]], depth: int |
 def _found(
     index: Index | None,
     questions: list[str] | None,
-    mode: str,
+    mode: SearchMode,
     fused: Fusion,
     depth: int,
     n: int,
@@ -196,12 +197,12 @@ def _given(
         yield Example(question, tuple(hits))
 
 
-def _fusing(index: Index | None, mode: str, fused: Fusion, device: str) -> Callable[[Example], list[Hit]]:
-    from kofid.pipeline import reorder_example
+def _fusing(index: Index | None, mode: SearchMode, fused: Fusion, device: str) -> Callable[[Example], list[Hit]]:
+    from kofid.retrieval.hybrid import open_reordering
 
-    if index is None or mode not in ("sequential", "cross"):
+    if index is None or mode not in (SearchMode.SEQUENTIAL, SearchMode.CROSS):
         raise UsageError(say("--from에는 --mode sequential이나 cross", "--from goes with --mode sequential or cross"))
-    return reorder_example(index, mode, device=device, fusion=fused)
+    return open_reordering(index, mode, device=device, fusion=fused)
 
 
 def _reading(cross_encoder: str | None, reader: str | None, device: str) -> Callable[[Example], list[Hit]]:

@@ -25,21 +25,21 @@ from kofid.cli.options.ranking import K1, B, Delta, Ranker, Weights, ranking_cha
 from kofid.cli.options.search import (
     DenseWeight,
     Depth,
-    FusionMethod,
+    FusionOption,
     Mode,
     RrfK,
     SparseWeight,
-    chosen_mode,
     chosen_search,
 )
 from kofid.cli.questions import Questions, evaluate_hits, given_questions, report_explained, report_hits
 from kofid.errors import UsageError
 from kofid.language import say
+from kofid.retrieval.modes import FusionMethod, SearchMode
 from kofid.types import Example, Question
 
 if TYPE_CHECKING:
-    from kofid.pipeline import Search
     from kofid.retrieval.index import Index
+    from kofid.types import Search
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -61,8 +61,8 @@ def run(
     index: IndexPath,
     questions: Questions = None,
     k: K = 10,
-    mode: Mode = "auto",
-    fusion: FusionMethod = "max",
+    mode: Mode = SearchMode.AUTO,
+    fusion: FusionOption = FusionMethod.MAX,
     dense_weight: DenseWeight = None,
     sparse_weight: SparseWeight = 1.0,
     rrf_k: RrfK = 60,
@@ -128,7 +128,7 @@ def run(
     from kofid.retrieval.index import Index
 
     opened = Index.open(index, check_hashes=verify)
-    how = "sparse" if explain and mode == "auto" else chosen_mode(opened, mode)
+    how = SearchMode.SPARSE if explain and mode is SearchMode.AUTO else mode.resolve(has_vectors=opened.has_vectors)
     _refuse_together(evaluate, keep_gold, per_question, explain, how if engine == "kofid" else engine)
     names = [component.name for component in opened.analyzer.components]
     changes = ranking_changes(ranker, k1, b, delta, weights, names, opened.weights)
@@ -170,7 +170,7 @@ def _refuse_together(evaluate: bool, keep_gold: bool, per_question: Path | None,
 def _results(
     index: Index, search: Search, asked: Iterable[Question], depth: int, *, correct: bool, keep_gold: bool
 ) -> Iterator[Example]:
-    from kofid.pipeline import forgiving_search
+    from kofid.retrieval.correct import forgiving_search
     from kofid.training.data import with_gold
 
     for question in asked:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kofid.language import say
+from kofid.retrieval.modes import FusionMethod, SearchMode
 
 if TYPE_CHECKING:
-    from kofid.pipeline import Search
     from kofid.retrieval.fusion import Fusion
     from kofid.retrieval.index import Index
+    from kofid.types import Search
 
 Mode = Annotated[
-    Literal["auto", "sparse", "dense", "sequential", "cross"],
+    SearchMode,
     typer.Option(
         help=say(
             "찾는 방법. sparse: 낱말로, dense: 벡터로, sequential: 낱말로 찾은 상위를 벡터로 다시, cross: 둘을 섞어서. auto: 색인에 벡터가 있으면 "
@@ -24,8 +25,8 @@ Mode = Annotated[
         )
     ),
 ]
-FusionMethod = Annotated[
-    Literal["max", "minmax", "raw", "rrf"],
+FusionOption = Annotated[
+    FusionMethod,
     typer.Option(
         "--fusion",
         help=say(
@@ -59,20 +60,11 @@ Depth = Annotated[
 ]
 
 
-def chosen_mode(index: Index, mode: str) -> str:
-    """Return the mode that ``auto`` stands for."""
-    if mode != "auto":
-        return mode
-    return "cross" if index.artifact.settings.get("dense") else "sparse"
-
-
-def chosen_search(index: Index, mode: str, fusion: Fusion, depth: int, device: str) -> Search:
-    """Return the search of a mode; raise IncompatibleArtifactError where the index has no vectors for it."""
+def chosen_search(index: Index, mode: SearchMode, fusion: Fusion, depth: int, device: str) -> Search:
+    """Return the search of a mode, the libraries it needs kept quiet."""
     from kofid.cli import console
-    from kofid.pipeline import dense_search
+    from kofid.retrieval.hybrid import open_search
 
-    mode = chosen_mode(index, mode)
-    if mode == "sparse":
-        return index.search
-    console.calm_libraries()
-    return dense_search(index, mode, device=device, fusion=fusion, depth=depth)
+    if mode.resolve(has_vectors=index.has_vectors) is not SearchMode.SPARSE:
+        console.calm_libraries()
+    return open_search(index, mode, device=device, fusion=fusion, depth=depth)

@@ -11,9 +11,6 @@ from kofid.reader.fid.batch import IGNORED, Encoded
 from kofid.reader.fid.generation import pays_to_absorb
 from kofid.reader.fid.model import FusionReader
 
-# How scores are made; the first is that of Izacard and Grave 2021b.
-SCORES = ("first", "answer", "max", "norm")
-
 
 @torch.inference_mode()
 def score_passages(

@@ -29,6 +29,7 @@ from kofid.retrieval.dense.base import Encoding
 from kofid.retrieval.engines import Peer
 from kofid.retrieval.explain import explain
 from kofid.retrieval.index import Index
+from kofid.retrieval.modes import FusionMethod
 from kofid.retrieval.sparse import builder as build
 from kofid.retrieval.sparse import search as sparse
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
@@ -868,7 +869,7 @@ def test_cross_search_by_hand(vectors: Index):
     assert vectors.search_cross("unknown", 2, FakeEncoder()) == []  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", fuse.METHODS)
+@pytest.mark.parametrize("method", list(FusionMethod))
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_candidates_of_both_kinds_have_both_scores(vectors: Index, method: str, depth: int):
     # However few each kind finds, scores of raw are those of all: nothing absent counts as last.
@@ -928,7 +929,7 @@ def test_fusion_by_rank_by_hand():
     assert found == pytest.approx([2 / 13 + 1 / 11, 2 / 11 + 1 / 12, 2 / 12])
 
 
-@pytest.mark.parametrize("method", fuse.METHODS)
+@pytest.mark.parametrize("method", list(FusionMethod))
 def test_fusion_leaves_its_arguments(method: str):
     dense, sparse = scores(1, 2), scores(3, 0)
     assert len(fuse.Fusion(method)(dense, sparse)) == 2
