@@ -48,7 +48,7 @@ def small(tmp_path: Path) -> Path:
 
 _COLLECT_HELP = """
 import contextlib, io, json, sys
-from kofid import cli
+from kofid.cli import app as cli
 pages = {}
 for command in ["", *cli.COMMANDS]:
     out = io.StringIO()
@@ -110,7 +110,7 @@ def test_help(
     assert lines[0].casefold() == f"Usage: kofid {command} [OPTIONS] {usage}".rstrip().casefold()
     assert lines[2].startswith("  " + (korean if language == "ko" else english))
     heading = "  보기:" if language == "ko" else "  Example:"
-    example = import_module(f"kofid.cli.{command.replace('-', '_')}").EXAMPLE
+    example = import_module(f"kofid.cli.commands.{command.replace('-', '_')}").EXAMPLE
     assert lines[lines.index(heading) + 1 :] == ["    " + line for line in example.splitlines()]
     assert all(
         line.startswith(f"kofid {command} ") or command in ("rerank", "train-reranker", "compare", "convert", "doctor")
@@ -178,7 +178,7 @@ def example_lines() -> list[str]:
     return [
         line
         for command in (*ORDER, "doctor")
-        for line in import_module(f"kofid.cli.{command.replace('-', '_')}").EXAMPLE.splitlines()
+        for line in import_module(f"kofid.cli.commands.{command.replace('-', '_')}").EXAMPLE.splitlines()
     ]
 
 

@@ -76,7 +76,7 @@ def test_stated_forms_agree_with_kiwi(demo_index: Index):
 def test_one_question_does_not_load_kiwi(tmp_path: Path):
     build_index(tmp_path / "kb", [Passage("a", "이순신", "이순신은 한산도에서 이겼다. 어디에서 태어났다.")])
     run = (
-        "import sys; from kofid import cli; sys.argv = ['kofid', 'retrieve', '-i', sys.argv[1], sys.argv[2], '--json']\n"
+        "import sys; from kofid.cli import app as cli; sys.argv = ['kofid', 'retrieve', '-i', sys.argv[1], sys.argv[2], '--json']\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
         "print('kiwipiepy' in sys.modules, file=sys.stderr)"
