@@ -12,7 +12,7 @@ from kofid.formats.corpus import context_passage
 from kofid.formats.json_shapes import example_to_json, renewed
 from kofid.formats.question_files import question_of
 from kofid.formats.records import Record, read_records, text_field
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.storage.files import write_file
 from kofid.types import Example, Hit
 
@@ -22,10 +22,11 @@ def read_examples(source: str, encoding: str | None = None) -> Iterator[Example]
     for record in map(_renewed, read_records(source, encoding)):
         contexts = record.value.get("ctxs") if isinstance(record.value, dict) else None
         if not isinstance(contexts, list):
+            index = setting("index", "INDEX")
             raise InputError(
                 say(
-                    f"{record.place}: 'ctxs' 목록이 없습니다. 먼저: kofid retrieve -i INDEX {source} -o FILE",
-                    f"{record.place}: no list 'ctxs'; first run: kofid retrieve -i INDEX {source} -o FILE",
+                    f"{record.place}: 'ctxs' 목록이 없습니다. {index} 로 찾거나, 먼저: kofid retrieve -i INDEX {source} -o FILE",
+                    f"{record.place}: no list 'ctxs'; search by {index}, or run: kofid retrieve -i INDEX {source} -o FILE",
                 )
             )
         places = (Record(f"{record.place}.ctxs[{i}]", entry) for i, entry in enumerate(contexts))
