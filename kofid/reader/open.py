@@ -50,6 +50,9 @@ class Writing:
         )
 
 
+ReadingOptions = Writing
+
+
 def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing: Writing | None = None) -> Reader:
     """Open a bundled reader by name, one that kofid trained, or a Hugging Face checkpoint: a T5, or any ForQuestionAnswering.
 

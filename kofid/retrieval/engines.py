@@ -9,7 +9,7 @@ import numpy as np
 
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse.ranking import K1, B
-from kofid.types import Hit
+from kofid.types import Hit, Search
 
 PEERS = ("rank-bm25", "bm25s")
 
@@ -66,3 +66,9 @@ def _bm25s(passages: list[list[str]], k1: float, b: float) -> Any:
     engine = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
     engine.index((ids, vocabulary), create_empty_token=False, show_progress=False)
     return engine
+
+
+def open_engine(index: Index, engine: str) -> Search:
+    """Return the search of a public BM25 package, one of PEERS, over an index's terms, with the index's k1 and b."""
+    ranker = index.ranking.ranker
+    return Peer(index, engine, ranker.k1, ranker.b).search
