@@ -175,8 +175,8 @@ def _style() -> Iterator[Any]:
     from matplotlib import font_manager
     from matplotlib.figure import Figure
 
-    there = set(font_manager.get_font_names())
-    fonts = [name for name in _KOREAN_FONTS if name in there] + ["DejaVu Sans"]
+    installed = set(font_manager.get_font_names())
+    fonts = [name for name in _KOREAN_FONTS if name in installed] + ["DejaVu Sans"]
     settings: Any = {"font.family": fonts, "svg.fonttype": "none", "svg.hashsalt": "kofid"}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")

@@ -203,7 +203,7 @@ def test_a_reader_is_scored_on_a_file_as_it_is(kb: Path, tmp_path: Path):
     assert kofid("evaluate").code == 2
 
 
-def test_evaluate_reads_questions_as_they_are_unless_told_to_correct_them(kb: Path, tmp_path: Path):
+def test_evaluate_corrects_questions_unless_told_not_to_and_says_so(kb: Path, tmp_path: Path):
     asked = write_jsonl(tmp_path / "q.jsonl", [{"question": "거북썬을 이끈 사람은?", "answers": ["이순신"]}])
     rows = {}
     for switch in ("--correct", "--no-correct"):
@@ -212,7 +212,7 @@ def test_evaluate_reads_questions_as_they_are_unless_told_to_correct_them(kb: Pa
     assert "거북선" in rows["--correct"]["corrected"]
     assert "corrected" not in rows["--no-correct"]
     assert kofid("evaluate", "-i", kb, asked, "-o", tmp_path / "p.jsonl").code == 0
-    assert json.loads((tmp_path / "p.jsonl").read_text(encoding="utf-8")) == rows["--no-correct"]
+    assert json.loads((tmp_path / "p.jsonl").read_text(encoding="utf-8")) == rows["--correct"]
 
 
 def test_evaluate_the_demo(tmp_path: Path):

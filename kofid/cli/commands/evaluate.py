@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kofid.cli import console
-from kofid.cli.options.common import Device, Encoding, Json, Limit, Seed, Verify
+from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Seed, Verify
 from kofid.cli.options.reading import Beams, DType, FromPassages, Int8, Temperature, TopP, writing
 from kofid.cli.options.search import Mode, chosen_search
 from kofid.cli.questions import Questions, given_questions
@@ -83,16 +83,7 @@ def run(
         ),
     ] = None,
     mode: Mode = SearchMode.AUTO,
-    correct: Annotated[
-        bool,
-        typer.Option(
-            "--correct/--no-correct",
-            help=say(
-                "질문의 오타와 띄어쓰기를 고쳐 찾고 읽습니다 (훈련에서는 고치지 않습니다)",
-                "Set misspelled and wrongly spaced questions right before search and reading (training does not)",
-            ),
-        ),
-    ] = False,
+    correct: Correct = True,
     beams: Beams = 0,
     from_passages: FromPassages = None,
     dtype: DType = "auto",
