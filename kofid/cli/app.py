@@ -105,13 +105,13 @@ def _also_quiet(run: Callable[..., None]) -> Callable[..., None]:
 
     signature = inspect.signature(run, eval_str=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
-    own = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
+    parameters = [parameter.replace(kind=keyword) for parameter in signature.parameters.values()]
     both = [
         inspect.Parameter("quiet", keyword, default=False, annotation=Quiet),
         inspect.Parameter("lang", keyword, default=None, annotation=Lang),
     ]
     command.__doc__ = run.__doc__
-    command.__signature__ = inspect.Signature([*own, *both])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*parameters, *both])  # type: ignore[attr-defined]
     return command
 
 

@@ -55,8 +55,7 @@ def load_examples(
 
     if index is None:
         return list(islice(chain.from_iterable(read_examples(path, encoding) for path in data), limit))
-    from kofid.cli.options.search import chosen_search
-    from kofid.retrieval.fusion import Fusion
+    from kofid.retrieval.hybrid import open_search
     from kofid.retrieval.index import Index
     from kofid.training.data import attach_hits
 
@@ -67,7 +66,7 @@ def load_examples(
         opened,
         n_context,
         keep_gold=keep_gold,
-        search=chosen_search(opened, SearchMode(mode), Fusion(), n_context, "auto"),
+        search=open_search(opened, SearchMode(mode), depth=n_context),
     )
     return list(found)
 

@@ -78,7 +78,7 @@ def run(
     from kofid.cli import chat
 
     interactive = not questions and sys.stdin.isatty()
-    asked = [] if interactive else questions_of(questions, encoding, limit)
+    inputs = [] if interactive else questions_of(questions, encoding, limit)
     options = kofid.PipelineOptions(
         reader=None if context_only else reader, mode=mode, k=k, correct=correct, device=device, reading=reading
     )
@@ -87,7 +87,7 @@ def run(
     n_evidence = evidence or (k if context_only else 5 if as_json else 1)
     if interactive:
         _converse(pipeline, options, n_evidence, full)
-    for question in asked:
+    for question in inputs:
         reply = pipeline.ask(question.text)
         if as_json:
             console.print_json(chat.reply_to_json(pipeline, question, reply, n_evidence=n_evidence, n_answers=top))

@@ -17,14 +17,14 @@ EXAMPLE = "kofid doctor"
 
 def run(json_output: Json = False) -> None:
     """Report the installation."""
-    found = kofid.doctor()
-    readers = ", ".join(found.bundled_readers)
-    rows = {"python": found.python, "cpus": str(found.n_processors)}
-    rows |= {name: version or "-" for name, version in found.packages.items()}
-    rows |= {"gpu": found.gpu or "-", "bundled readers": readers}
+    installation = kofid.doctor()
+    readers = ", ".join(installation.bundled_readers)
+    rows = {"python": installation.python, "cpus": str(installation.n_processors)}
+    rows |= {name: version or "-" for name, version in installation.packages.items()}
+    rows |= {"gpu": installation.gpu or "-", "bundled readers": readers}
     if console.wants_json(json_output):
         console.print_json(rows)
     else:
         console.print_table("", [say("무엇", "what"), say("판", "version")], rows.items())
-    for sentence in found.advice:
+    for sentence in installation.advice:
         console.note(sentence)

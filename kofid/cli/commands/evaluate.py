@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
-from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Seed, Verify
-from kofid.cli.options.reading import Beams, DType, FromPassages, Int8, Temperature, TopP, writing
-from kofid.cli.options.search import Mode, chosen_search
-from kofid.cli.questions import Questions, given_questions
+from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Questions, Seed, Verify, questions_of
+from kofid.cli.options.groups import takes_groups
+from kofid.cli.options.reading import READING, SUITED
+from kofid.cli.options.search import Mode
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.retrieval.modes import SearchMode
@@ -38,6 +39,7 @@ kofid retrieve -i kb resources/demo/questions.jsonl --limit 50 -o retrieved.json
 kofid evaluate retrieved.json --reader span"""
 
 
+@takes_groups
 def run(
     questions: Questions = None,
     index: Annotated[
@@ -84,12 +86,7 @@ def run(
     ] = None,
     mode: Mode = SearchMode.AUTO,
     correct: Correct = True,
-    beams: Beams = 0,
-    from_passages: FromPassages = None,
-    dtype: DType = "auto",
-    int8: Int8 = "none",
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
+    reading: Annotated[kofid.ReadingOptions, READING] = SUITED,
     seed: Seed = 1,
     encoding: Encoding = None,
     limit: Limit = None,
@@ -102,10 +99,7 @@ def run(
     from kofid.storage.files import write_file
 
     _check_plot(risk)
-    options = replace(writing(dtype, int8, beams, temperature, top_p, from_passages), seed=seed)
-    if reader != "span":
-        console.calm_libraries()
-    opened = open_reader(reader, device=device, n_context=k, writing=options)
+    opened = open_reader(reader, device=device, n_context=k, writing=replace(reading, seed=seed))
     if index is None:
         result = _evaluate_files(opened, questions, encoding, limit, k)
     else:
@@ -150,14 +144,9 @@ def _evaluate_index(
     correct: bool,
     device: str,
 ) -> Evaluation:
-    from kofid.evaluation.answers import evaluate
-    from kofid.pipeline import Pipeline
-    from kofid.retrieval.fusion import Fusion
-    from kofid.retrieval.index import Index
-
-    opened = Index.open(index, check_hashes=verify)
-    pipeline = Pipeline(opened, reader, chosen_search(opened, mode, Fusion(), 200, device), k, correct)
-    return evaluate(pipeline, given_questions(questions, encoding, limit), progress=console.progress)
+    pipeline = kofid.open(index, reader=None, mode=mode, k=k, correct=correct, device=device, verify=verify)
+    asked = list(questions_of(questions, encoding, limit))
+    return kofid.evaluate(replace(pipeline, reader=reader), asked, progress=console.progress)
 
 
 def _write_risk(path: Path, result: Evaluation) -> None:

@@ -121,8 +121,8 @@ def run(
             reader=None, mode=first, correct=False, device=device, fusion=fusion.of(), depth=depth
         )
         n = max(depth, wanted) if reads else wanted
-        asked = questions_of(questions, encoding, limit)
-        ranked = kofid.retrieve(kofid.open(str(index), **options), asked, k=n, progress=console.progress)
+        inputs = questions_of(questions, encoding, limit)
+        ranked = kofid.retrieve(kofid.open(str(index), **options), inputs, k=n, progress=console.progress)
     if reads or from_file is not None:
         ranked = list(ranked)  # then the encoder that found them can go before the next model comes
         reranker = kofid.open_reranker(
@@ -166,5 +166,5 @@ def _refuse_together(
 def _from_file(
     path: str, index: Index | None, questions: list[str] | None, encoding: str | None, limit: int | None
 ) -> Iterable[Example]:
-    asked = list(questions_of(questions, encoding, limit)) if questions else []
-    return islice(kofid.read_ranked(path, index=index, questions=asked, encoding=encoding), limit)
+    inputs = list(questions_of(questions, encoding, limit)) if questions else []
+    return islice(kofid.read_ranked(path, index=index, questions=inputs, encoding=encoding), limit)

@@ -123,20 +123,20 @@ def run(
     if tune is not None:
         _tune(index, pipeline, questions_of([tune], encoding, limit), json_output)
         return
-    asked = questions_of(questions, encoding, limit)
+    inputs = questions_of(questions, encoding, limit)
     if engine != "kofid":
         pipeline = replace(pipeline, search=kofid.open_engine(pipeline.index, engine), correct=False)
     counted = (
         console.progress if evaluate or output is not None else kofid.silent
     )  # else results are shown as they come
     depth = max(kofid.HIT_CUTOFFS) if evaluate else k
-    found = kofid.retrieve(pipeline, asked, k=depth, keep_gold=keep_gold, progress=counted)
+    examples = kofid.retrieve(pipeline, inputs, k=depth, keep_gold=keep_gold, progress=counted)
     if evaluate:
-        results.print_measures(found, as_json=json_output, per_question=per_question)
+        results.print_measures(examples, as_json=json_output, per_question=per_question)
     elif explain:
-        results.print_explained(pipeline, found, as_json=json_output)
+        results.print_explained(pipeline, examples, as_json=json_output)
     else:
-        results.print_hits(found, output=output, as_json=json_output, full=full)
+        results.print_hits(examples, output=output, as_json=json_output, full=full)
 
 
 def _refuse_together(
