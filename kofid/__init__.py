@@ -34,7 +34,8 @@ _PUBLIC = {
     "kofid.retrieval.explain": "Explanation",
     "kofid.retrieval.analysis": "WordAnalysis analyze",
     "kofid.reader.kinds": "ReaderKind",
-    "kofid.reader.open": "ReadingOptions open_reader",
+    "kofid.reader.open": "open_reader",
+    "kofid.reader.fid.config": "ReadingOptions ScoreMethod Variant",
     "kofid.formats": "example_to_json is_question_file read_corpus read_examples read_questions write_examples",
     "kofid.formats.json_shapes": "reply_to_json",
     "kofid.evaluation.answers": "Evaluation Prediction evaluate evaluate_examples",
@@ -102,8 +103,10 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.pipeline import open_corpus as open_corpus
     from kofid.pipeline import open_demo as open_demo
     from kofid.pipeline import retrieve as retrieve
+    from kofid.reader.fid.config import ReadingOptions as ReadingOptions
+    from kofid.reader.fid.config import ScoreMethod as ScoreMethod
+    from kofid.reader.fid.config import Variant as Variant
     from kofid.reader.kinds import ReaderKind as ReaderKind
-    from kofid.reader.open import ReadingOptions as ReadingOptions
     from kofid.reader.open import open_reader as open_reader
     from kofid.reranking import open_reranker as open_reranker
     from kofid.reranking import read_ranked as read_ranked

@@ -23,7 +23,7 @@ from kofid.retrieval.weights import RankingOptions
 from kofid.types import Answer, Example, Hit, Passage, Progress, Question, Reader, Rerank, Search, silent
 
 if TYPE_CHECKING:
-    from kofid.reader.open import ReadingOptions
+    from kofid.reader.fid.config import ReadingOptions
 
 # Passages that a reranker reads, where nothing else is said.
 RERANK_DEPTH = 50
@@ -211,7 +211,7 @@ def _reader(name: str | None, device: str, n_context: int, reading: ReadingOptio
         return NoReader()
     from kofid.reader.open import open_reader
 
-    return open_reader(name, device=device, n_context=n_context, writing=reading)
+    return open_reader(name, device=device, n_context=n_context, options=reading)
 
 
 def open_corpus(

@@ -63,10 +63,11 @@ def open_reranker(
 
 def _by_attention(name: str, device: str, dtype: str) -> Rerank:
     """Return the order by how much a fusion reader attends to each passage (Izacard and Grave 2021b)."""
+    from kofid.reader.fid.config import ReadingOptions
     from kofid.reader.fid.reader import FiDReader
-    from kofid.reader.open import ReadingOptions, open_reader
+    from kofid.reader.open import open_reader
 
-    reader = open_reader(name, device=device, writing=ReadingOptions(dtype))
+    reader = open_reader(name, device=device, options=ReadingOptions(dtype))
     if not isinstance(reader, FiDReader):
         raise UsageError(say(f"{name}: FiD 리더가 아닙니다", f"{name}: not a fusion reader"))
 

@@ -12,7 +12,7 @@ from kofid.language import say
 from kofid.types import Example
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.reader.fid.reader import FiDReader
     from kofid.types import OnStep
 from kofid.training.trainer import TrainOptions
@@ -30,7 +30,7 @@ def initial(
     """Return the fusion reader to train, as ``kept`` says: the model it starts from, the decoder, tokens a passage."""
     from kofid.training.fid import initial_reader
 
-    reader = initial_reader(
+    return initial_reader(
         _own_folder(kept["model"]),
         common.example_texts(examples),
         variant,
@@ -40,9 +40,7 @@ def initial(
         vocab_size=vocab_size,
         morphemes=morphemes,
         seed=seed,
-    )
-    reader.max_tokens = kept["max_tokens"]
-    return reader
+    ).with_options(max_tokens=kept["max_tokens"])
 
 
 def train_span(
@@ -151,8 +149,7 @@ def train_fusion(
             on_step=on_step,
         )
         if dev:
-            reader.confidence = calibrate(reader, dev, kept["n_context"])
-            made["confidence"] = asdict(reader.confidence)
+            made["confidence"] = asdict(calibrate(reader, dev, kept["n_context"]))
         if half:
             reader.model.half()
         return figures

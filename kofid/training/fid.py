@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from kofid.reader.fid.batch import Batch
-    from kofid.reader.fid.model import FusionReader, Variant
+    from kofid.reader.fid.config import Variant
+    from kofid.reader.fid.model import FusionReader
 
 VOCABULARY = 8_000
 # Texts that morphemes are looked up in for a vocabulary: enough for the frequencies of some thousand pieces.
@@ -76,7 +77,7 @@ def initial_reader(
     A fusion reader that ``model`` already is keeps its own options where ``variant`` says nothing. Raises InputError.
     """
     from kofid.reader.fid.checkpoints import join, open_gpt2, open_reader_model
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.reader.fid.reader import open_tokenizer
 
     if model.startswith("fresh:"):
@@ -110,8 +111,7 @@ def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:
         targets.append(format_target(answer, sources if pointing else None))
     if reader.model.copying is not None:
         tokens |= {"batch": batch}
-    batch.labels = encode_targets(reader.decoder_tokenizer, targets, **tokens)
-    return batch
+    return replace(batch, labels=encode_targets(reader.decoder_tokenizer, targets, **tokens))
 
 
 def draw_target(row: dict[str, Any], seed: int, epoch: int) -> str:
@@ -217,8 +217,7 @@ def dev_figures(reader: FiDReader, examples: Sequence[Example], n_context: int) 
     many = distributed.is_available() and distributed.is_initialized()
     rank, n_processes = (distributed.get_rank(), distributed.get_world_size()) if many else (0, 1)
     training = reader.model.training
-    settings: dict[str, Any] = {"max_tokens": reader.max_tokens, "decoding": reader.decoding}
-    now = FiDReader(reader.model, reader.tokenizer, reader.decoder_tokenizer, n_context=n_context, **settings)
+    now = reader.with_options(n_context=n_context)
     sums = torch.zeros(2, dtype=torch.float64)
     for example in examples[rank::n_processes]:
         answers = now.read(example.question.text, example.hits)

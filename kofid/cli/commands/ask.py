@@ -122,7 +122,7 @@ def _converse(pipeline: Pipeline, options: kofid.PipelineOptions, n_evidence: in
 
     def remade(now: Pipeline, setting: str, value: str) -> Pipeline:
         if setting == "reader":
-            reader = kofid.open_reader(value, device=options["device"], n_context=now.k, writing=options["reading"])
+            reader = kofid.open_reader(value, device=options["device"], n_context=now.k, options=options["reading"])
             return replace(now, reader=reader)
         modes = tuple(SearchMode)
         if value not in modes:

@@ -99,7 +99,7 @@ def run(
     from kofid.storage.files import write_file
 
     _check_plot(risk)
-    opened = open_reader(reader, device=device, n_context=k, writing=replace(reading, seed=seed))
+    opened = open_reader(reader, device=device, n_context=k, options=replace(reading, seed=seed))
     if index is None:
         result = _evaluate_files(opened, questions, encoding, limit, k)
     else:

@@ -161,7 +161,7 @@ def run(
         else:
             common.report(output, reader_training.train_span(examples, output, data, seed, words), json_output)
         return
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.training.trainer import TrainOptions
 
     options = TrainOptions(

@@ -102,9 +102,22 @@ TopP = Annotated[
         ),
     ),
 ]
+AnswerTokens = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help=say("답 하나에 쓸 토큰 수 (0: 리더가 정함)", "Tokens of an answer at most (0: as it suits the reader)"),
+    ),
+]
 # The options of ``kofid.ReadingOptions``.
 READING = Options(
-    n_beams=Beams, from_passages=FromPassages, dtype=DType, int8=Int8, temperature=Temperature, top_p=TopP
+    n_beams=Beams,
+    from_passages=FromPassages,
+    answer_tokens=AnswerTokens,
+    dtype=DType,
+    int8=Int8,
+    temperature=Temperature,
+    top_p=TopP,
 )
 # What commands read with when nothing else is said: numbers that suit the processor.
 SUITED = kofid.ReadingOptions(dtype="auto")
