@@ -22,7 +22,7 @@ _PUBLIC = {
     "kofid.errors": "CorruptArtifactError IncompatibleArtifactError InputError KofidError ResourceError UsageError",
     "kofid.pipeline": "Pipeline PipelineOptions Reply open open_corpus open_demo retrieve",
     "kofid.reranking": "open_reranker read_ranked rerank write_ranked",
-    "kofid.corpora": "IndexEstimate IndexReport VectorEstimate estimate_index estimate_vectors index",
+    "kofid.indexing": "IndexEstimate IndexReport VectorEstimate estimate_index estimate_vectors index",
     "kofid.checks": "Installation doctor verify",
     "kofid.retrieval.modes": "FusionMethod SearchMode",
     "kofid.retrieval.fusion": "Fusion",
@@ -64,12 +64,6 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.checks import Installation as Installation
     from kofid.checks import doctor as doctor
     from kofid.checks import verify as verify
-    from kofid.corpora import IndexEstimate as IndexEstimate
-    from kofid.corpora import IndexReport as IndexReport
-    from kofid.corpora import VectorEstimate as VectorEstimate
-    from kofid.corpora import estimate_index as estimate_index
-    from kofid.corpora import estimate_vectors as estimate_vectors
-    from kofid.corpora import index as index
     from kofid.errors import CorruptArtifactError as CorruptArtifactError
     from kofid.errors import IncompatibleArtifactError as IncompatibleArtifactError
     from kofid.errors import InputError as InputError
@@ -96,6 +90,12 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.formats.json_shapes import reply_to_json as reply_to_json
     from kofid.formats.question_files import looks_like_missing_file as looks_like_missing_file
     from kofid.formats.question_files import typed_question as typed_question
+    from kofid.indexing import IndexEstimate as IndexEstimate
+    from kofid.indexing import IndexReport as IndexReport
+    from kofid.indexing import VectorEstimate as VectorEstimate
+    from kofid.indexing import estimate_index as estimate_index
+    from kofid.indexing import estimate_vectors as estimate_vectors
+    from kofid.indexing import index as index
     from kofid.pipeline import Pipeline as Pipeline
     from kofid.pipeline import PipelineOptions as PipelineOptions
     from kofid.pipeline import Reply as Reply

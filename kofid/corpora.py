@@ -1,273 +1,136 @@
-"""Corpora as indexes: made and changed by name, and those of people's own files, kept in the user's cache and refreshed."""
+"""Indexes of people's own files, kept in the user's cache and refreshed by what changed since."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, UsageError
+from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
 from kofid.formats.corpus import files_of, read_corpus
 from kofid.formats.documents import is_document
-from kofid.formats.passage_split import PASSAGE_WORDS
-from kofid.formats.records import read_lines
-from kofid.formats.user_dictionary import read_user_words
-from kofid.korean.kiwi import ALL_TAGS
-from kofid.korean.text import clean
-from kofid.language import say, setting
-from kofid.retrieval.build import add_vectors, build_index, update_index
+from kofid.language import say
+from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.index import Index
-from kofid.retrieval.sparse.analyzer import CONTENT_TAGS, DEFAULT, Analyzer, parse_components
-from kofid.retrieval.sparse.ranking import Ranking
-from kofid.retrieval.weights import RankingOptions
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
+from kofid.storage.locks import OnWait, locked
 from kofid.types import Passage, Progress, silent
-
-if TYPE_CHECKING:
-    from kofid.retrieval.dense.base import Encoding
-
-# Characters that are analysed in a second, and seconds before the first: both cautious.
-_CHARACTERS_A_SECOND, _START_SECONDS = 500_000, 4
-_SAMPLED_PASSAGES = 256
-
-
-@dataclass(frozen=True)
-class IndexReport:
-    """What indexing left at ``path``, and what it left out.
-
-    ``dense`` is what the index says of its vectors, None where it has none. ``complete`` is False where only a share of the
-    vectors was encoded, and other processes have to encode theirs.
-    """
-
-    path: Path
-    n_passages: int
-    skipped: tuple[str, ...] = ()
-    dense: Mapping[str, Any] | None = None
-    complete: bool = True
-    seconds: float = 0.0
-
-
-def index(
-    corpus: str | Sequence[str],
-    output: str | Path,
-    *,
-    add: bool = False,
-    delete: Sequence[str] = (),
-    split: bool | None = None,
-    passage_words: int = PASSAGE_WORDS,
-    encoding: str | None = None,
-    skip_errors: bool = False,
-    analyzer: str = DEFAULT,
-    tags: Sequence[str] = CONTENT_TAGS,
-    context: str = "word",
-    user_dict: str | None = None,
-    ranking: RankingOptions | None = None,
-    dense: str | None = None,
-    faiss: str = "auto",
-    shard: tuple[int, int] | None = None,
-    resume: bool = False,
-    limit: int | None = None,
-    device: str = "auto",
-    progress: Progress = silent,
-) -> IndexReport:
-    """Index files of ``corpus`` at ``output``, or change the index that is there.
-
-    ``add`` adds to it, replacing passages of the same id; ``delete`` takes out ids, or those that a file lists. ``dense``
-    gives it vectors by that encoder: while it is made, or without a corpus the index that is there (``shard`` (i, n), i
-    from 0: only that share of them; by default that of torchrun's process). ``split`` and ``passage_words`` are those of
-    ``read_corpus``, ``analyzer``, ``tags`` and ``context`` those of ``Analyzer``. Raises KofidError.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     index(str(resource("demo/passages.jsonl")), folder + "/kb", limit=20).n_passages
-    20
-    """
-    start = time.perf_counter()
-    files, path = [corpus] if isinstance(corpus, str) else list(corpus), Path(output)
-    _refuse_together(files, add, delete, dense, shard)
-    skipped: list[str] = []
-    reading = {"split": split, "passage_words": passage_words, "encoding": encoding}
-    passages = (
-        islice(read_corpus(files, **reading, skipped=skipped if skip_errors else None), limit) if files else iter(())
-    )
-    if add or delete:
-        settings = _change(path, passages, delete, device, progress)
-    elif files:
-        words = read_user_words(user_dict, encoding) if user_dict else ()
-        weighed, ranked = _weighted(Analyzer(parse_components(analyzer), _known_tags(tags), context, words), ranking)
-        encoder = _open_encoder(dense, faiss, device) if dense else None
-        settings = build_index(
-            path, passages, analyzer=weighed, ranking=ranked, encoding=encoder, resume=resume, progress=progress
-        )
-    else:
-        share = shard or (int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-        settings = add_vectors(path, _open_encoder(str(dense), faiss, device), share=share, progress=progress)
-    complete = bool(files or delete or settings["dense"])
-    seconds = time.perf_counter() - start
-    return IndexReport(path, settings["n_passages"], tuple(skipped), settings.get("dense"), complete, seconds)
-
-
-def _refuse_together(
-    files: Sequence[str], add: bool, delete: Sequence[str], dense: str | None, shard: tuple[int, int] | None
-) -> None:
-    if not files and not delete and not dense:
-        raise UsageError(say("색인할 파일을 주세요 (표준입력은 -)", "give files to index (- for standard input)"))
-    if files and delete and not add:
-        raise UsageError(say(f"파일도 더하려면 {setting('add')}", f"to add the files too: {setting('add')}"))
-    if shard and (files or delete):
-        name, other = setting("shard"), setting("dense")
-        raise UsageError(
-            say(
-                f"{name}는 글 없이, 있는 색인에 {other}로 벡터를 달 때 씁니다",
-                f"{name} goes with {other} and no texts, for an index that is there",
-            )
-        )
-
-
-def _weighted(analyzer: Analyzer, options: RankingOptions | None) -> tuple[Analyzer, Ranking]:
-    """Return the analyzer with its components' weights, and the ranking, by what people change of them."""
-    names = [component.name for component in analyzer.components]
-    changes = (options or RankingOptions()).changes(names, analyzer.weights)
-    weights = changes.pop("weights", analyzer.weights)
-    return analyzer.weighted(weights), Ranking.from_settings(changes)
-
-
-def _known_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    wanted = tuple(tag.strip().upper() for tag in tags if tag.strip())
-    if not wanted or not set(wanted) <= set(ALL_TAGS):
-        known, written = " ".join(sorted(ALL_TAGS)), setting("tags", ",".join(tags))
-        raise UsageError(
-            say(f"{written}: 모르는 품사입니다. 품사: {known}", f"{written}: unknown tags; there are: {known}")
-        )
-    return wanted
-
-
-def _open_encoder(dense: str, faiss: str, device: str) -> Encoding:
-    """Open an encoder, once it is sure that faiss is there: said now, not when all is encoded."""
-    from kofid.retrieval.dense.encoders import open_encoder
-    from kofid.retrieval.dense.faiss_index import import_faiss
-
-    import_faiss()
-    return replace(open_encoder(dense, device), faiss=faiss)
-
-
-def _change(
-    path: Path, passages: Iterable[Passage], delete: Sequence[str], device: str, progress: Progress
-) -> dict[str, Any]:
-    """Add to an index and delete from it; one with vectors has them made anew by their encoder."""
-    dense = open_artifact(path, "index").settings.get("dense")
-    encoder = _open_encoder(dense["encoder"], dense["faiss"], device) if dense else None
-    return update_index(path, add=passages, delete=_ids(delete), encoding=encoder, progress=progress)
-
-
-def _ids(names: Sequence[str]) -> Iterator[str]:
-    """Yield ids: those named, and those of files, one a line."""
-    for name in names:
-        if Path(name).is_file():
-            yield from (clean(line).strip() for _, line in read_lines(name) if line.strip())
-        else:
-            yield clean(name).strip()
-
-
-@dataclass(frozen=True)
-class IndexEstimate:
-    """What an index would hold: passages, characters, and the seconds that it takes at a cautious rate."""
-
-    n_passages: int
-    n_characters: int
-    seconds: float
-
-
-def estimate_index(passages: Iterable[Passage]) -> IndexEstimate:
-    """Return what indexing these passages takes.
-
-    >>> estimate_index([Passage("1", "무정", "이광수가 썼다.")]).n_characters
-    8
-    """
-    n = n_characters = 0
-    for passage in passages:
-        n += 1
-        n_characters += len(passage.text)
-    return IndexEstimate(n, n_characters, n_characters / _CHARACTERS_A_SECOND + _START_SECONDS)
-
-
-@dataclass(frozen=True)
-class VectorEstimate:
-    """What vectors for an index would take: seconds, by those of some passages, and bytes in a faiss index."""
-
-    n_passages: int
-    seconds: float
-    faiss: str
-    n_bytes: int
-
-
-def estimate_vectors(path: str | Path, dense: str, *, faiss: str = "auto", device: str = "auto") -> VectorEstimate:
-    """Return what giving the index at ``path`` vectors by the encoder ``dense`` takes."""
-    from kofid.retrieval.dense.faiss_index import choose_factory, estimate_bytes
-
-    encoder = _open_encoder(dense, faiss, device).encoder
-    passages = Index.open(Path(path), check_hashes=False).passages
-    n = len(passages)
-    sample = [passages[i] for i in range(0, n, max(1, n // _SAMPLED_PASSAGES))]
-    encoder.encode_passages(sample[:8])
-    start = time.perf_counter()
-    encoder.encode_passages(sample)
-    seconds = (time.perf_counter() - start) * n / len(sample)
-    factory = choose_factory(faiss, n)
-    return VectorEstimate(n, seconds, factory, estimate_bytes(factory, n, encoder.dimension))
-
-
-# --- people's own files --------------------------------------------------------------------------------------
 
 # By path, the size in bytes and the time of the last change in nanoseconds.
 Stamps = dict[str, list[int]]
 
 
-def shelved_index(
-    sources: Sequence[str], *, cache: Path | None = None, progress: Progress = silent, skipped: list[str] | None = None
+def corpus_index(
+    sources: Sequence[str],
+    *,
+    cache: Path | None = None,
+    progress: Progress = silent,
+    skipped: list[str] | None = None,
+    on_wait: OnWait = lambda message: None,
 ) -> Index:
     """Return the index of files and folders, made or brought up to date first.
 
     A document that changed is read anew alone; files of records are all read anew where one changed. What cannot be read
-    is left out, its error appended to ``skipped``. Raises InputError where nothing can be read.
+    is left out, its error appended to ``skipped``. While another process makes the same index this one waits, and
+    tells ``on_wait`` so. Raises InputError where nothing can be read.
     """
-    from platformdirs import user_cache_path
-
     stamps = _stamps(sources)
     name = hashlib.sha256("\n".join(sorted(str(Path(s).resolve()) for s in sources)).encode()).hexdigest()[:16]
-    path = (cache or user_cache_path("kofid")) / "corpora" / name
-    bad = [] if skipped is None else skipped
+    cache = cache or _user_cache()
+    path = cache / "corpora" / name
+    unreadable = [] if skipped is None else skipped
+    return _fresh(
+        cache,
+        path,
+        lambda: _open(path),
+        lambda index: index.artifact.settings.get("files") == stamps,
+        lambda index: _refresh(path, index, stamps, progress, unreadable),
+        on_wait,
+    )
+
+
+def demo_index(cache: Path | None = None, *, on_wait: OnWait = lambda message: None) -> Index:
+    """Open the index of the demo corpus, building it in the user's cache the first time.
+
+    While another process builds it this one waits, and tells ``on_wait`` so.
+    """
+    corpus = resource("demo/passages.jsonl")
+    notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
+    cache = cache or _user_cache()
+    path = cache / "demo"
+    return _fresh(
+        cache,
+        path,
+        lambda: _open(path, thorough=True),  # a damaged cache is made again, not reported later
+        lambda index: index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"],
+        lambda _: build_index(path, read_corpus([str(corpus)]), notes=notes),
+        on_wait,
+    )
+
+
+def _user_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("kofid")
+
+
+def _open(path: Path, *, thorough: bool = False) -> Index | None:
+    """Open an index of the cache; None for one that is absent, of another version, or damaged: it is only a cache."""
     try:
-        index = Index.open(path)
+        if thorough:
+            open_artifact(path, "index", thorough=True)
+        return Index.open(path)
     except (InputError, IncompatibleArtifactError, CorruptArtifactError):
-        index = None  # absent, of another version, or damaged: it is only a cache
+        return None
+
+
+def _fresh(
+    cache: Path,
+    path: Path,
+    look: Callable[[], Index | None],
+    is_fresh: Callable[[Index], bool],
+    make: Callable[[Index | None], object],
+    on_wait: OnWait,
+) -> Index:
+    """Return the index at ``path``, made first where it is not fresh; of several processes at once only one makes it."""
+    index = look()
+    if index is not None and is_fresh(index):
+        return index
+    lock = cache / "locks" / path.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with locked(lock, path, on_wait):
+        index = look()  # again: another process may have made it meanwhile
+        if index is None or not is_fresh(index):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make(index)
+            index = Index.open(path)
+        return index
+
+
+def _refresh(path: Path, index: Index | None, stamps: Stamps, progress: Progress, unreadable: list[str]) -> None:
+    """Bring the index of files to what these are now, by what changed where that is less work."""
     if index is not None:
         before: Stamps = index.artifact.settings.get("files", {})
-        if before == stamps:
-            return index
         changed = [file for file, stamp in stamps.items() if before.get(file) != stamp]
         gone = [file for file in before if file not in stamps]
         if all(map(is_document, [*changed, *gone])) and len(changed) <= len(stamps) // 2:
             known = [file for file in gone if list(index.passages.of_article(file))]
-            added = _read(changed, bad)
+            added = _read(changed, unreadable)
             update_index(path, add=added, delete=known, notes={"files": stamps}, progress=progress)
-            return Index.open(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+            return
     try:
-        build_index(path, read_corpus(list(stamps), skipped=bad), notes={"files": stamps}, progress=progress)
+        passages = read_corpus(list(stamps), skipped=unreadable)
+        build_index(path, passages, notes={"files": stamps}, progress=progress)
     except InputError as error:
-        raise InputError("\n".join([*bad, str(error)])) from error  # what could not be read is why there is nothing
-    return Index.open(path)
+        raise InputError(
+            "\n".join([*unreadable, str(error)])
+        ) from error  # what could not be read is why there is nothing
 
 
 def _stamps(sources: Sequence[str]) -> Stamps:
-    found: Stamps = {}
+    stamps: Stamps = {}
     for file in chain.from_iterable(map(files_of, sources)):
         try:
             status = Path(file).stat()
@@ -275,32 +138,14 @@ def _stamps(sources: Sequence[str]) -> Stamps:
             raise InputError(
                 say(f"{file}: 그런 파일이나 폴더가 없습니다", f"{file}: no such file or folder")
             ) from error
-        found[file] = [status.st_size, status.st_mtime_ns]
-    return found
+        stamps[file] = [status.st_size, status.st_mtime_ns]
+    return stamps
 
 
-def _read(files: Sequence[str], skipped: list[str]) -> Iterator[Passage]:
+def _read(files: Sequence[str], unreadable: list[str]) -> Iterator[Passage]:
     """Yield the passages of documents, of each that can be read."""
     for file in files:
         try:
-            yield from read_corpus([file], skipped=skipped)
+            yield from read_corpus([file], skipped=unreadable)
         except InputError as error:
-            skipped.append(str(error))
-
-
-def demo_index(cache: Path | None = None) -> Index:
-    """Open the index of the demo corpus, building it in the user's cache the first time."""
-    from platformdirs import user_cache_path
-
-    corpus = resource("demo/passages.jsonl")
-    notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
-    path = (cache or user_cache_path("kofid")) / "demo"
-    try:
-        open_artifact(path, "index", thorough=True)  # a damaged cache is made again, not reported later
-        index = Index.open(path)
-        if index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"]:
-            return index
-    except (InputError, IncompatibleArtifactError, CorruptArtifactError):
-        pass  # absent, of another version, or damaged: it is only a cache
-    build_index(path, read_corpus([str(corpus)]), notes=notes)
-    return Index.open(path)
+            unreadable.append(str(error))

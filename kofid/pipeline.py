@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from kofid.corpora import demo_index, shelved_index
+from kofid.corpora import corpus_index, demo_index
 from kofid.korean.text import clean, sentence_spans
 from kofid.language import say
 from kofid.reader.confidence import SURE
@@ -20,6 +20,7 @@ from kofid.retrieval.hybrid import open_search
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import SearchMode
 from kofid.retrieval.weights import RankingOptions
+from kofid.storage.locks import OnWait
 from kofid.types import Answer, Example, Hit, Passage, Progress, Question, Reader, Rerank, Search, silent
 
 if TYPE_CHECKING:
@@ -220,23 +221,27 @@ def open_corpus(
     cache: Path | None = None,
     skipped: list[str] | None = None,
     progress: Progress = silent,
+    on_wait: OnWait = lambda message: None,
     **options: Unpack[PipelineOptions],
 ) -> Pipeline:
     """Open files and folders to ask; their index is kept in ``cache`` (the user's own) and brought up to date.
 
-    What cannot be read is left out, its error appended to ``skipped``. Raises InputError where nothing can be read.
+    What cannot be read is left out, its error appended to ``skipped``. While another process makes the same index this one
+    waits, and tells ``on_wait`` so. Raises InputError where nothing can be read.
     """
     files = [sources] if isinstance(sources, str) else sources
-    return open(shelved_index(files, cache=cache, progress=progress, skipped=skipped), **options)
+    return open(corpus_index(files, cache=cache, progress=progress, skipped=skipped, on_wait=on_wait), **options)
 
 
-def open_demo(*, cache: Path | None = None, **options: Unpack[PipelineOptions]) -> Pipeline:
+def open_demo(
+    *, cache: Path | None = None, on_wait: OnWait = lambda message: None, **options: Unpack[PipelineOptions]
+) -> Pipeline:
     """Open the demo corpus that comes with kofid; its index is kept in ``cache`` (the user's own).
 
     >>> open_demo(reader=None).retrieve("훈민정음은 누가 만들었나?", 1)[0].passage.title
     '훈민정음'
     """
-    return open(demo_index(cache), **options)
+    return open(demo_index(cache, on_wait=on_wait), **options)
 
 
 def retrieve(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -103,6 +102,7 @@ def run_training(
     is safe. Of the processes that ``torchrun`` starts, the first writes.
     """
     from kofid.storage.artifacts import write_artifact
+    from kofid.storage.ownership import remove_claimed
 
     checkpoints = output.with_name(f".{output.name}.checkpoints")
     if not first_process():
@@ -110,7 +110,7 @@ def run_training(
     with write_artifact(output, kind, made) as directory, console.training_progress(what) as on_step:
         made["figures"] = figures = fit(checkpoints, on_step)
         model.save(directory)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    remove_claimed(checkpoints)
     return figures
 
 

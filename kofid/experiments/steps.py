@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +13,7 @@ from typing import Any
 
 from kofid.errors import KofidError
 from kofid.language import say
-from kofid.storage.artifacts import is_artifact
+from kofid.storage.artifacts import copy_artifact, is_artifact
 from kofid.storage.files import write_file
 
 
@@ -40,7 +38,9 @@ class Step:
         """Do it; raise KofidError where it fails."""
         self.done.parent.mkdir(parents=True, exist_ok=True)
         if self.copies is not None:
-            _copy_index(self.copies, self.done.with_suffix(""))
+            copy = self.done.with_suffix("")
+            if not is_artifact(copy):
+                copy_artifact(self.copies, copy, "index")
         resume = ["--resume"] if self.done.with_name(f".{self.done.name}.checkpoints").is_dir() else []
         run_kofid(*self.arguments, *resume)
         if self.copies is not None:
@@ -65,23 +65,6 @@ def measure_step(what: str, index: Path, questions: str, done: Path, options: Se
     """Return the step that writes the measures of each question."""
     arguments = ["retrieve", "-i", str(index), "--eval", questions, "--per-question", str(done), "--no-correct"]
     return Step(what, [*arguments, *options], done)
-
-
-def _copy_index(index: Path, path: Path) -> None:
-    """Make an index that shares another's files, which are never written in place; half a copy is made anew."""
-    if not path.exists():
-        new = path.with_name(f".{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(index, new, copy_function=_link)
-        new.rename(path)
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def run_kofid(*arguments: str) -> dict[str, Any]:

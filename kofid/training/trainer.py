@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import ResourceError, UsageError
 from kofid.language import say
+from kofid.storage.ownership import claim_folder, remove_claimed
 from kofid.training.resume import has_ended, last_checkpoint, load_weights
 from kofid.types import OnStep
 
@@ -100,6 +100,7 @@ def train(
                 f"{checkpoints} holds an unfinished run; go on with --resume, or remove it to start afresh",
             )
         )
+    claim_folder(checkpoints)
     device = choose_device(options.device)
     seed_everything(options.seed)
     average = Average(options.ema, last) if options.ema else None
@@ -122,7 +123,7 @@ def train(
     model.to("cpu")
     trainer.accelerator.wait_for_everyone()  # before the checkpoints go
     if not keep and trainer.is_world_process_zero():
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_claimed(checkpoints)
     return _figures(trainer.state)
 
 

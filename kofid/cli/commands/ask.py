@@ -106,9 +106,11 @@ def _open(
     if index is not None:
         return kofid.open(index, verify=verify, **options)
     if demo:
-        return kofid.open_demo(**options)
+        return kofid.open_demo(on_wait=console.note, **options)
     skipped: list[str] = []
-    pipeline = kofid.open_corpus(corpus or [], progress=console.progress, skipped=skipped, **options)
+    pipeline = kofid.open_corpus(
+        corpus or [], progress=console.progress, skipped=skipped, on_wait=console.note, **options
+    )
     for message in skipped:
         console.note(message)
     return pipeline
