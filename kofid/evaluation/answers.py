@@ -9,12 +9,12 @@ from typing import Any
 from kofid.devices import peak_memory
 from kofid.evaluation.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
 from kofid.korean.answers import character_f1, exact_match, robust_match
-from kofid.korean.questions import ASKS, question_type
+from kofid.korean.questions import TYPE_CODES, question_type
 from kofid.pipeline import Pipeline
 from kofid.reader.confidence import SURE
 from kofid.types import Question
 
-QUESTION_TYPES = (*ASKS, "other")
+QUESTION_TYPES = (*TYPE_CODES, "other")
 
 
 @dataclass(frozen=True)
