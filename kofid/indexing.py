@@ -81,6 +81,7 @@ def index(
     ``read_corpus``, ``analyzer``, ``tags`` and ``context`` those of ``Analyzer``. Raises KofidError.
 
     >>> import tempfile
+    >>> from kofid.storage.bundled import resource
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     index(str(resource("demo/passages.jsonl")), folder + "/kb", limit=20).n_passages
     20

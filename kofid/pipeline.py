@@ -200,6 +200,9 @@ def open(  # as kofid.open
     ``reader``: ``span``, ``t5``, the folder of one that was trained, or None for passages without answers; ``reading`` says
     how one that writes does so. ``mode``, ``fusion`` and ``depth`` are those of ``open_search``; ``reranker`` is what
     ``open_reranker`` returns, ``ranking`` what of the index's ranking is to be changed. ``verify``: check the files' SHA-256. Raises KofidError.
+
+    >>> open(demo_index(), k=3).ask("임진왜란은 언제 일어났나?").sure
+    True
     """
     opened = index if isinstance(index, Index) else Index.open(Path(index), check_hashes=verify)
     opened = ranking.of(opened) if ranking else opened

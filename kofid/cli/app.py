@@ -82,6 +82,8 @@ class Subcommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it, after a word on variables of the environment that it does not know."""
+        if ctx.params.get("quiet"):
+            console.set_quiet(True)
         known = {parameter.envvar for parameter in self.params}
         for variable in sorted(set(os.environ) - known):
             if variable.startswith(_variable(str(ctx.info_name), "")):
@@ -96,11 +98,9 @@ class Subcommand(TyperCommand):
 
 
 def _also_quiet(run: Callable[..., None]) -> Callable[..., None]:
-    """Return the command ``run`` that also takes ``--quiet`` and ``--lang``; main has chosen the language by then."""
+    """Return the command ``run`` that also takes ``--quiet`` and ``--lang``, which are seen to before it runs."""
 
     def command(quiet: bool = False, lang: str | None = None, **values: Any) -> None:
-        if quiet:
-            console.set_quiet(True)
         run(**values)
 
     signature = inspect.signature(run, eval_str=True)

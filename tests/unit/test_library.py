@@ -32,7 +32,6 @@ WITHOUT_EXAMPLE = {
     "PipelineOptions",
     "Prediction",
     "Evaluation",
-    "ReadingOptions",
     "Tuned",
     "VectorEstimate",
     "WordAnalysis",

@@ -108,9 +108,7 @@ def test_an_artifact_of_another_kind_is_refused_and_untouched(tmp_path: Path, th
 
 @pytest.mark.parametrize("there", KINDS)
 @pytest.mark.parametrize("damaged", ["CURRENT", "gen-1/manifest.json", "both"])
-def test_a_damaged_artifact_is_made_again_in_its_place_by_its_own_kind_alone(
-    tmp_path: Path, there: str, damaged: str
-):
+def test_a_damaged_artifact_is_made_again_in_its_place_by_its_own_kind_alone(tmp_path: Path, there: str, damaged: str):
     path = tmp_path / "output"
     for kind in KINDS:
         shutil.rmtree(path, ignore_errors=True)
@@ -310,8 +308,6 @@ def test_an_index_with_vectors_lists_them(tmp_path: Path):
     sign(tmp_path, lambda manifest: manifest["settings"].update(dense={"encoder": "e"}))
     with pytest.raises(CorruptArtifactError, match=r"dense\.faiss"):
         open_artifact(tmp_path, "index")
-
-
 
 
 @pytest.mark.parametrize("name", ["config.json", "manifest.json", "sub", "."])
