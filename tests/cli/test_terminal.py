@@ -55,7 +55,7 @@ def test_tables_show_documents_as_they_are_written(kb: Path, monkeypatch: pytest
         assert written in shown, written
     assert not {"\x1b", "\x9b", "\u2066", "\u2069"} & set(shown)
     whole = kofid("ask", "-i", kb, "배열의 원소는 [/b]?", "--context-only", terminal=True).out
-    assert "[conceal]숨은 글[/conceal]" in whole.replace("»", "").replace("«", "")
+    assert "[conceal]숨은" in whole and "글[/conceal]" in whole
     assert not {"\x1b", "\x9b", "\u2066", "\u2069"} & set(whole)
 
 
