@@ -218,7 +218,9 @@ def test_draws_follow_the_shares_of_the_nucleus() -> None:
     drawn = Counter(_draw(logits, Decoding(top_p=0.7), chance)[:, 0].tolist())
     assert set(drawn) == {1, 3}
     assert drawn[1] / 6_000 == pytest.approx(2 / 3, abs=0.03)  # deviation sqrt(2/9 / 6000) = 0.006
-    assert set(Counter(_draw(logits, Decoding(top_p=0.5), chance)[:, 0].tolist())) == {1}  # one half is all of the first
+    assert set(Counter(_draw(logits, Decoding(top_p=0.5), chance)[:, 0].tolist())) == {
+        1
+    }  # one half is all of the first
     drawn = Counter(_draw(logits, Decoding(), chance)[:, 0].tolist())
     assert [drawn[i] / 6_000 for i in range(4)] == pytest.approx([0.125, 0.5, 0.125, 0.25], abs=0.03)
     # At temperature 1/2 shares are squared: 16 : 4 : 1 : 1, so 16/22 of the first.
