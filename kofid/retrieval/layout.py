@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kofid.errors import IncompatibleArtifactError
-from kofid.language import say
+from kofid.retrieval.settings import IndexSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.segment import Segment
 from kofid.storage.arrays import ArrayFile, ArrayWriter
@@ -44,14 +42,7 @@ def read_deleted(directory: Path) -> list[npt.NDArray[np.uint16]]:
     return [file[name].all() for name in file.names]
 
 
-def stored_analyzer(directory: Path, settings: dict[str, Any]) -> Analyzer:
-    """Return the analyzer of an index; raise IncompatibleArtifactError for another Kiwi, or an index of kofid's first days."""
-    if "ranking" not in settings:
-        raise IncompatibleArtifactError(
-            say(
-                f"{directory.parent}: 예전 kofid가 만든 색인이라 읽을 수 없습니다. 색인을 다시 만드세요.",
-                f"{directory.parent}: an index of an earlier kofid, which cannot be read; build the index again",
-            )
-        )
+def stored_analyzer(directory: Path, settings: IndexSettings) -> Analyzer:
+    """Return the analyzer of an index; raise IncompatibleArtifactError where Kiwi or the user dictionary is another."""
     words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
-    return Analyzer.from_settings(settings["analyzer"], settings["ranking"]["weights"], words)
+    return Analyzer.from_settings(settings.analyzer, settings.weights, words)

@@ -7,18 +7,22 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from kofid.cli import console
 from kofid.cli.options.common import Device, Encoding, Json, Limit, Output
 from kofid.cli.options.ranking import K1, B, Delta, Ranker, Weights, ranking_changes
-from kofid.cli.vectors import give_vectors, open_encoding
+from kofid.cli.vectors import give_vectors, open_named_encoder
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.retrieval.sparse.analyzer import CONTENT_TAGS, DEFAULT, Analyzer, parse_components
 from kofid.types import Passage
+
+if TYPE_CHECKING:
+    from kofid.retrieval.dense.base import NamedEncoder
+    from kofid.retrieval.settings import IndexSettings
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -189,14 +193,26 @@ def run(
         names = [component.name for component in components]
         changes = ranking_changes(ranker, k1, b, delta, weights, names, chosen.weights)
         settings = _build(
-            output, passages, chosen, changes, None if dense is None else open_encoding(dense, faiss, device), resume
+            output,
+            passages,
+            chosen,
+            changes,
+            None if dense is None else open_named_encoder(dense, device),
+            faiss,
+            resume,
         )
     _report(output, settings, skipped or [], time.perf_counter() - started, json_output)
 
 
 def _build(
-    output: Path, passages: Iterable[Passage], analyzer: Analyzer, changes: dict[str, Any], encoding: Any, resume: bool
-) -> dict[str, Any]:
+    output: Path,
+    passages: Iterable[Passage],
+    analyzer: Analyzer,
+    changes: dict[str, Any],
+    encoder: NamedEncoder | None,
+    faiss: str,
+    resume: bool,
+) -> IndexSettings:
     from kofid.retrieval.build import build_index, has_interrupted_build
     from kofid.retrieval.sparse.ranking import Ranking
 
@@ -209,7 +225,8 @@ def _build(
             passages,
             analyzer=analyzer,
             ranking=Ranking.from_settings(changes),
-            encoding=encoding,
+            encoder=encoder,
+            faiss=faiss,
             resume=resume,
             progress=console.progress,
         )
@@ -220,14 +237,14 @@ def _build(
         raise
 
 
-def _change(output: Path, passages: Iterable[Passage], delete: list[str], device: str) -> dict[str, Any]:
+def _change(output: Path, passages: Iterable[Passage], delete: list[str], device: str) -> IndexSettings:
     """Change an index; one with vectors has them made anew by their encoder."""
     from kofid.retrieval.build import update_index
     from kofid.storage.artifacts import open_artifact
 
     dense = open_artifact(output, "index").settings.get("dense")
-    encoding = open_encoding(dense["encoder"], dense["faiss"], device) if dense else None
-    return update_index(output, add=passages, delete=_ids(delete), encoding=encoding, progress=console.progress)
+    encoder = open_named_encoder(dense["encoder"], device) if dense else None
+    return update_index(output, add=passages, delete=_ids(delete), encoder=encoder, progress=console.progress)
 
 
 def _ids(given: list[str]) -> Iterator[str]:
@@ -263,14 +280,14 @@ def _user_words(path: str | None, encoding: str | None) -> tuple[str, ...]:
     return read_user_words(path, encoding)
 
 
-def _report(output: Path, settings: dict[str, Any], skipped: list[str], seconds: float, json_output: bool) -> None:
+def _report(output: Path, settings: IndexSettings, skipped: list[str], seconds: float, json_output: bool) -> None:
     for message in skipped:
         console.note(say(f"뺌: {message}", f"skipped: {message}"))
-    n = settings["n_passages"]
+    n = settings.n_passages
     if console.wants_json(json_output):
         console.print_json(
             {"index": str(output), "n_passages": n, "n_skipped": len(skipped), "seconds": round(seconds, 2)}
-            | ({"dense": settings["dense"]} if "dense" in settings else {})
+            | ({"dense": settings.dense.to_json()} if settings.dense else {})
         )
     else:
         console.note(

@@ -34,7 +34,7 @@ from kofid.cli.options.search import (
 from kofid.cli.questions import Questions, evaluate_hits, given_questions, report_explained, report_hits
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.modes import FusionMethod, SearchMode
+from kofid.retrieval.modes import Engine, FusionMethod, SearchMode
 from kofid.types import Example, Question
 
 if TYPE_CHECKING:
@@ -139,10 +139,9 @@ def run(
         return
     given = given_questions(questions, encoding, limit)
     if engine != "kofid":
-        from kofid.retrieval.engines import Peer
+        from kofid.retrieval.engines import open_engine
 
-        peer = opened.ranking.ranker
-        search: Search = Peer(opened, engine, peer.k1, peer.b).search
+        search: Search = open_engine(opened, Engine(engine))
     else:
         search = chosen_search(opened, how, Fusion(fusion, dense_weight, sparse_weight, rrf_k), depth, device)
     wanted = max(HIT_CUTOFFS) if evaluate else k
