@@ -24,7 +24,7 @@ _PUBLIC = {
     "kofid.reranking": "open_reranker read_ranked rerank write_ranked",
     "kofid.indexing": "IndexEstimate IndexReport VectorEstimate estimate_index estimate_vectors index",
     "kofid.checks": "Installation doctor verify",
-    "kofid.retrieval.modes": "FusionMethod SearchMode",
+    "kofid.retrieval.modes": "Engine FusionMethod SearchMode",
     "kofid.retrieval.fusion": "Fusion",
     "kofid.retrieval.weights": "RankingOptions",
     "kofid.retrieval.hybrid": "open_search",
@@ -121,6 +121,7 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.retrieval.fusion import Fusion as Fusion
     from kofid.retrieval.hybrid import open_search as open_search
     from kofid.retrieval.index import Index as Index
+    from kofid.retrieval.modes import Engine as Engine
     from kofid.retrieval.modes import FusionMethod as FusionMethod
     from kofid.retrieval.modes import SearchMode as SearchMode
     from kofid.retrieval.sparse.analyzer import CONTENT_TAGS as CONTENT_TAGS

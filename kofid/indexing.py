@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,8 @@ from kofid.storage.artifacts import open_artifact
 from kofid.types import Passage, Progress, silent
 
 if TYPE_CHECKING:
-    from kofid.retrieval.dense.base import Encoding
+    from kofid.retrieval.dense.base import NamedEncoder
+    from kofid.retrieval.settings import IndexSettings
 
 # Characters that are analysed in a second, and seconds before the first: both cautious.
 _CHARACTERS_A_SECOND, _START_SECONDS = 500_000, 4
@@ -99,16 +100,27 @@ def index(
     elif files:
         words = read_user_words(user_dict, encoding) if user_dict else ()
         weighed, ranked = _weighted(Analyzer(parse_components(analyzer), _known_tags(tags), context, words), ranking)
-        encoder = _open_encoder(dense, faiss, device) if dense else None
+        encoder = _open_encoder(dense, device) if dense else None
         settings = build_index(
-            path, passages, analyzer=weighed, ranking=ranked, encoding=encoder, resume=resume, progress=progress
+            path,
+            passages,
+            analyzer=weighed,
+            ranking=ranked,
+            encoder=encoder,
+            faiss=faiss,
+            resume=resume,
+            progress=progress,
         )
     else:
         share = shard or (int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-        settings = add_vectors(path, _open_encoder(str(dense), faiss, device), share=share, progress=progress)
-    complete = bool(files or delete or settings["dense"])
-    seconds = time.perf_counter() - start
-    return IndexReport(path, settings["n_passages"], tuple(skipped), settings.get("dense"), complete, seconds)
+        encoder = _open_encoder(str(dense), device)
+        finished = add_vectors(path, encoder, faiss=faiss, share=share, progress=progress)
+        if finished is None:
+            n = len(Index.open(path, check_hashes=False))
+            return IndexReport(path, n, complete=False, seconds=time.perf_counter() - start)
+        settings = finished
+    vectors = settings.dense.to_json() if settings.dense else None
+    return IndexReport(path, settings.n_passages, tuple(skipped), vectors, seconds=time.perf_counter() - start)
 
 
 def _refuse_together(
@@ -146,22 +158,22 @@ def _known_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return wanted
 
 
-def _open_encoder(dense: str, faiss: str, device: str) -> Encoding:
+def _open_encoder(dense: str, device: str) -> NamedEncoder:
     """Open an encoder, once it is sure that faiss is there: said now, not when all is encoded."""
     from kofid.retrieval.dense.encoders import open_encoder
     from kofid.retrieval.dense.faiss_index import import_faiss
 
     import_faiss()
-    return replace(open_encoder(dense, device), faiss=faiss)
+    return open_encoder(dense, device)
 
 
 def _change(
     path: Path, passages: Iterable[Passage], delete: Sequence[str], device: str, progress: Progress
-) -> dict[str, Any]:
+) -> IndexSettings:
     """Add to an index and delete from it; one with vectors has them made anew by their encoder."""
     dense = open_artifact(path, "index").settings.get("dense")
-    encoder = _open_encoder(dense["encoder"], dense["faiss"], device) if dense else None
-    return update_index(path, add=passages, delete=_ids(delete), encoding=encoder, progress=progress)
+    encoder = _open_encoder(dense["encoder"], device) if dense else None
+    return update_index(path, add=passages, delete=_ids(delete), encoder=encoder, progress=progress)
 
 
 def _ids(names: Sequence[str]) -> Iterator[str]:
@@ -209,7 +221,7 @@ def estimate_vectors(path: str | Path, dense: str, *, faiss: str = "auto", devic
     """Return what giving the index at ``path`` vectors by the encoder ``dense`` takes."""
     from kofid.retrieval.dense.faiss_index import choose_factory, estimate_bytes
 
-    encoder = _open_encoder(dense, faiss, device).encoder
+    encoder = _open_encoder(dense, device).encoder
     passages = Index.open(Path(path), check_hashes=False).passages
     n = len(passages)
     sample = [passages[i] for i in range(0, n, max(1, n // _SAMPLED_PASSAGES))]

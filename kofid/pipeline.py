@@ -175,6 +175,7 @@ class PipelineOptions(TypedDict, total=False):
     device: str
     fusion: Fusion | None
     depth: int
+    nprobe: int | None
     reading: ReadingOptions | None
     reranker: Rerank | None
     ranking: RankingOptions | None
@@ -190,6 +191,7 @@ def open(  # as kofid.open
     device: str = "auto",
     fusion: Fusion | None = None,
     depth: int = 200,
+    nprobe: int | None = None,
     reading: ReadingOptions | None = None,
     reranker: Rerank | None = None,
     ranking: RankingOptions | None = None,
@@ -198,7 +200,7 @@ def open(  # as kofid.open
     """Open an index and a reader to ask.
 
     ``reader``: ``span``, ``t5``, the folder of one that was trained, or None for passages without answers; ``reading`` says
-    how one that writes does so. ``mode``, ``fusion`` and ``depth`` are those of ``open_search``; ``reranker`` is what
+    how one that writes does so. ``mode``, ``fusion``, ``depth`` and ``nprobe`` are those of ``open_search``; ``reranker`` is what
     ``open_reranker`` returns, ``ranking`` what of the index's ranking is to be changed. ``verify``: check the files' SHA-256. Raises KofidError.
 
     >>> open(demo_index(), k=3).ask("임진왜란은 언제 일어났나?").sure
@@ -206,7 +208,7 @@ def open(  # as kofid.open
     """
     opened = index if isinstance(index, Index) else Index.open(Path(index), check_hashes=verify)
     opened = ranking.of(opened) if ranking else opened
-    search = open_search(opened, mode, device=device, fusion=fusion, depth=depth)
+    search = open_search(opened, mode, device=device, fusion=fusion, depth=depth, nprobe=nprobe)
     return Pipeline(opened, _reader(reader, device, k, reading), search, k, correct, reranker)
 
 

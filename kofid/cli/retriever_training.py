@@ -58,12 +58,11 @@ class Start:
                 raise UsageError(
                     say("--pooling과 --normalize는 static에 없습니다", "--pooling and --normalize are not for static")
                 )
-            encoder.bits = self.bits
-        elif isinstance(encoder, TransformerEncoder):
-            encoder.pooling = self.pooling or encoder.pooling
-            encoder.normalize = encoder.normalize if self.normalize is None else self.normalize
+            return encoder.with_bits(self.bits)
+        if isinstance(encoder, TransformerEncoder):
             if self.bits != 32:
                 raise UsageError(say("--bits는 static에만 있습니다", "--bits is for static only"))
+            return encoder.with_pooling(self.pooling, normalize=self.normalize)
         return encoder
 
     def _encoder(self, texts: Sequence[str]) -> Encoder:

@@ -100,7 +100,7 @@ def _setting(index: Index, name: str, value: float) -> dict[str, Any] | None:
     components = [f"weight of {component.name}" for component in index.analyzer.components]
     weights = list(index.weights)
     weights[components.index(name)] = value
-    return {"weights": weights} if weights != index.weights else None
+    return {"weights": weights} if weights != list(index.weights) else None
 
 
 def _reciprocal_ranks(index: Index, questions: Sequence[Question]) -> list[float]:

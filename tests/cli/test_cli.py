@@ -416,7 +416,7 @@ def test_interrupted_index_goes_on_with_resume(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(build, "MAX_PASSAGES", 20)
     monkeypatch.setattr(build, "_SLACK", 0)
     monkeypatch.setattr(sys, "argv", [])
-    written = build.OpenSegment.write
+    written = build.SegmentWriter.write
     n = iter(range(1000))
 
     def interrupted(segment: Any) -> Any:
@@ -426,7 +426,7 @@ def test_interrupted_index_goes_on_with_resume(tmp_path: Path, monkeypatch: pyte
 
     command = ("index", PASSAGES, "-o", tmp_path / "kb")
     with monkeypatch.context() as patch:
-        patch.setattr(build.OpenSegment, "write", interrupted)
+        patch.setattr(build.SegmentWriter, "write", interrupted)
         stopped = kofid(*command)
     assert stopped.code == 130 and f"kofid index {PASSAGES} -o {tmp_path / 'kb'} --resume" in stopped.err
     assert kofid(*command, "--resume").object["n_passages"] == 328

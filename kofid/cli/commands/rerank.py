@@ -28,7 +28,7 @@ from kofid.cli.options.common import (
 )
 from kofid.cli.options.groups import takes_groups
 from kofid.cli.options.reading import DType
-from kofid.cli.options.search import FusionOptions
+from kofid.cli.options.search import FusionOptions, NProbe
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.retrieval.modes import SearchMode
@@ -88,6 +88,7 @@ def run(
             min=1, help=say("견주는 패시지 수 (기본 200, 모델이 읽으면 50)", "Passages weighed (200; 50 if read)")
         ),
     ] = None,
+    nprobe: NProbe = None,
     from_file: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +119,7 @@ def run(
         ranked = _from_file(from_file, opened, questions, encoding, limit)
     else:
         options = kofid.PipelineOptions(
-            reader=None, mode=first, correct=False, device=device, fusion=fusion.of(), depth=depth
+            reader=None, mode=first, correct=False, device=device, fusion=fusion.of(), depth=depth, nprobe=nprobe
         )
         n = max(depth, wanted) if reads else wanted
         inputs = questions_of(questions, encoding, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,10 +28,10 @@ from kofid.cli.options.common import (
     questions_of,
 )
 from kofid.cli.options.groups import takes_groups
-from kofid.cli.options.search import RANKING, Depth, FusionOptions, Mode
+from kofid.cli.options.search import RANKING, Depth, FusionOptions, Mode, NProbe
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.modes import SearchMode
+from kofid.retrieval.modes import Engine, SearchMode
 
 if TYPE_CHECKING:
     from kofid import Pipeline, Question
@@ -61,15 +61,16 @@ def run(
     *,
     fusion: FusionOptions,
     depth: Depth = 200,
+    nprobe: NProbe = None,
     engine: Annotated[
-        Literal["kofid", "rank-bm25", "bm25s"],
+        Engine,
         typer.Option(
             help=say(
                 "rank-bm25, bm25s: 견주기 위해 색인의 낱말로 그 패키지를 씁니다 (모두 메모리에)",
                 "rank-bm25, bm25s: those packages on the index's terms, for comparison (all in memory)",
             )
         ),
-    ] = "kofid",
+    ] = Engine.KOFID,
     ranking: Annotated[kofid.RankingOptions, RANKING],
     correct: Correct = True,
     explain: Annotated[
@@ -117,14 +118,14 @@ def run(
     _refuse_together(evaluate, keep_gold, per_question, explain, mode, engine)
     options = kofid.PipelineOptions(
         reader=None, mode=SearchMode.SPARSE if explain or tune else mode, correct=correct, device=device,
-        fusion=fusion.of(), depth=depth, ranking=ranking,
+        fusion=fusion.of(), depth=depth, nprobe=nprobe, ranking=ranking,
     )  # fmt: skip
     pipeline = kofid.open(index, verify=verify, **options)
     if tune is not None:
         _tune(index, pipeline, questions_of([tune], encoding, limit), json_output)
         return
     inputs = questions_of(questions, encoding, limit)
-    if engine != "kofid":
+    if engine is not Engine.KOFID:
         pipeline = replace(pipeline, search=kofid.open_engine(pipeline.index, engine), correct=False)
     counted = (
         console.progress if evaluate or output is not None else kofid.silent
@@ -140,14 +141,14 @@ def run(
 
 
 def _refuse_together(
-    evaluate: bool, keep_gold: bool, per_question: Path | None, explain: bool, mode: SearchMode, engine: str
+    evaluate: bool, keep_gold: bool, per_question: Path | None, explain: bool, mode: SearchMode, engine: Engine
 ) -> None:
     if evaluate and keep_gold:
         raise UsageError(say("--eval과 --keep-gold는 함께 쓸 수 없습니다", "--eval and --keep-gold do not go together"))
     if per_question is not None and not evaluate:
         raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
-    if explain and (engine != "kofid" or mode not in (SearchMode.AUTO, SearchMode.SPARSE)):
-        other = engine if engine != "kofid" else mode
+    if explain and (engine is not Engine.KOFID or mode not in (SearchMode.AUTO, SearchMode.SPARSE)):
+        other = mode if engine is Engine.KOFID else engine
         raise UsageError(say(f"--explain은 {other}에 쓸 수 없습니다", f"--explain does not go with {other}"))
 
 

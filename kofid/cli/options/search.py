@@ -59,6 +59,17 @@ Depth = Annotated[
         help=say("sequential과 cross가 견주는 패시지 수", "Passages that sequential and cross weigh"),
     ),
 ]
+NProbe = Annotated[
+    int | None,
+    typer.Option(
+        "--nprobe",
+        min=1,
+        help=say(
+            "IVF 벡터 색인에서 들여다볼 칸의 수 (기본: 4분의 1)",
+            "Cells of an IVF index of vectors to look into (default: a quarter)",
+        ),
+    ),
+]
 Ranker = Annotated[
     Literal["lucene", "okapi", "atire", "bm25+", "bm25l", "tf-idf"] | None,
     typer.Option(help=say("점수 식 (기본 lucene, BM25의 하나)", "Formula (default lucene, a BM25)")),
