@@ -91,10 +91,14 @@ def index(
     files, path = [corpus] if isinstance(corpus, str) else list(corpus), Path(output)
     _refuse_together(files, add, delete, dense, shard)
     skipped: list[str] = []
-    reading = {"split": split, "passage_words": passage_words, "encoding": encoding}
-    passages = (
-        islice(read_corpus(files, **reading, skipped=skipped if skip_errors else None), limit) if files else iter(())
+    texts = read_corpus(
+        files,
+        split=split,
+        passage_words=passage_words,
+        encoding=encoding,
+        skipped=skipped if skip_errors else None,
     )
+    passages: Iterable[Passage] = islice(texts, limit) if files else ()
     if add or delete:
         settings = _change(path, passages, delete, device, progress)
     elif files:
