@@ -212,6 +212,7 @@ def _measure_reader(ablation: Ablation, name: str, reader: str, loss: float | No
     from kofid.retrieval.hybrid import open_search
     from kofid.retrieval.index import Index
 
+    _quiet_transformers()
     n_context, device = ablation.lengths.n_context, ablation.options.device
     index = Index.open(ablation.index)
     opened = open_reader(reader, device=device, n_context=n_context, writing=Writing(dtype="auto"))
@@ -227,6 +228,14 @@ def _measure_reader(ablation: Ablation, name: str, reader: str, loss: float | No
         evaluation.parameters or 0,
         loss,
     )
+
+
+def _quiet_transformers() -> None:
+    """Keep its notices off the standard error that this process shares with its parent's progress."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 # --- the table ------------------------------------------------------------------------------------------------
