@@ -27,7 +27,7 @@ from kofid.experiments import steps
 from kofid.retrieval.dense import faiss_index as dense
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
-from kofid.training.resume import last_checkpoint
+from kofid.training.checkpoints import last_checkpoint
 
 PASSAGES, QUESTIONS = str(resource("demo/passages.jsonl")), str(resource("demo/questions.jsonl"))
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kofid.cli import console
-from kofid.cli.options.common import Device, Encoding, Json, K, Limit, OutputFile, PerQuestion, Verify
+from kofid.cli.options.common import Device, Encoding, Json, K, Limit, OptionalIndex, OutputFile, PerQuestion, Verify
 from kofid.cli.options.search import DenseWeight, FusionOption, RrfK, SparseWeight, chosen_search
 from kofid.cli.questions import Questions, evaluate_hits, given_questions, report_hits
-from kofid.cli.training import OptionalIndex
 from kofid.errors import InputError, UsageError
 from kofid.language import say
 from kofid.retrieval.modes import FusionMethod, SearchMode

@@ -40,6 +40,10 @@ Json = Annotated[
     bool,
     typer.Option("--json", help=say("JSON으로 출력 (파이프에서는 늘 그렇습니다)", "Print JSON (always in a pipe)")),
 ]
+OptionalIndex = Annotated[
+    Path | None,
+    typer.Option("--index", "-i", metavar="INDEX", help=say("패시지를 찾을 색인", "Index to find passages in")),
+]
 K = Annotated[int, typer.Option("-k", min=1, help=say("찾을 패시지 수", "Passages to find"))]
 Encoding = Annotated[
     str | None, typer.Option(metavar="NAME", help=say("글자 인코딩 (기본 UTF-8; cp949, utf-16 ...)", "Text encoding"))
