@@ -8,7 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -177,15 +178,39 @@ def _tracked(items: Iterable[Any], what: str, total: int | None) -> Iterator[Any
 
 @contextmanager
 def training_progress(what: str) -> Iterator[OnStep]:
-    """Yield a callback that shows a training run's step, loss and time left."""
+    """Yield a callback that shows a training run's step, loss and time left.
+
+    The bar is there from a run's first step to its last: before and after, others may be.
+    """
     if not _shows_progress():
         yield lambda step, steps, loss: None
         return
-    with _bar() as bar:
-        task = bar.add_task(what, total=None, rate="")
-        yield lambda step, steps, loss: bar.update(
-            task, completed=step, total=steps, rate=say("손실", "loss") + f" {loss:.3f}"
-        )
+    with ExitStack() as shown:
+        bars: list[Any] = []
+
+        def on_step(step: int, steps: int, loss: float) -> None:
+            if not bars:
+                bars.append(shown.enter_context(_bar()))
+                bars[0].add_task(what, total=steps, rate="")
+            (bar,) = bars
+            bar.update(bar.task_ids[0], completed=step, total=steps, rate=say("손실", "loss") + f" {loss:.3f}")
+            if step >= steps:
+                bars.clear()
+                shown.close()
+
+        yield on_step
+
+
+def print_training(output: Path | None, figures: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a training run ended with, once; without ``output`` it was a dry run, which is always printed as JSON."""
+    if os.environ.get("RANK", "0") != "0":  # torchrun started several processes
+        return
+    if output is None:
+        print_json(figures)
+    elif wants_json(as_json):
+        print_json({"output": str(output), **figures})
+    else:
+        note(f"{output}: " + json.dumps(figures, ensure_ascii=False))
 
 
 def _bar() -> Any:

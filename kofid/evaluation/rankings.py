@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kofid.errors import InputError
-from kofid.evaluation.metrics import ANSWER_MEASURES, GOLD_MEASURES, answer_rank, gold_units, ranking_measures
+from kofid.errors import InputError, UsageError
+from kofid.evaluation.metrics import (
+    ANSWER_MEASURES,
+    GOLD_MEASURES,
+    HIT_CUTOFFS,
+    answer_rank,
+    gold_units,
+    ranking_measures,
+)
 from kofid.formats.json_shapes import measures_to_json
 from kofid.formats.records import Record, read_records, text_field
 from kofid.language import say, setting
 from kofid.storage.files import write_file
-from kofid.types import Example, Question
+from kofid.types import Example, Progress, Question, Search, silent
 
 ANSWER = "answer_"  # before the name of a measure by answers
 
@@ -67,6 +74,25 @@ def judge(examples: Iterable[Example]) -> list[JudgedRanking]:
         )
         for r, gold, answer in zip(ranked, by_gold, by_answer, strict=True)
     ]
+
+
+def judge_search(
+    search: Search, questions: Sequence[Question], *, k: int = max(HIT_CUTOFFS), progress: Progress = silent
+) -> list[JudgedRanking]:
+    """Return the judged rankings of the ``k`` best passages that a search finds for each question, unchanged as it is asked.
+
+    Raises UsageError where no question has gold ids or answers.
+    """
+    tracked = progress(questions, say("찾는 중", "searching"), len(questions))
+    rankings = judge(Example(question, tuple(search(question.text, k))) for question in tracked)
+    if not rankings:
+        raise UsageError(
+            say(
+                "positive_ids나 answers가 있는 질문이 하나도 없어 평가할 수 없습니다",
+                "no question has positive_ids or answers, so there is nothing to evaluate",
+            )
+        )
+    return rankings
 
 
 @dataclass(frozen=True)

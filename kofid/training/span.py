@@ -96,7 +96,7 @@ class _Group:
         return np.frombuffer(zlib.decompress(self.packed), dtype=np.float32).reshape(len(NAMES), -1).T
 
 
-def train_span_reader(
+def fit_span(
     examples: Sequence[Example],
     directory: Path,
     seed: int = 1,
@@ -106,7 +106,7 @@ def train_span_reader(
     """Fit trees and confidence to ``examples`` and write the model's files into ``directory``.
 
     ``words`` holds word rarity and name kinds from elsewhere; without it rarity is counted over the passages of the
-    examples and kinds are left out. ``progress`` is given each long loop to show (``kofid.cli.console.progress``).
+    examples and kinds are left out. ``progress`` is given each long loop to show.
     Returns out-of-fold exact match and F1 (percent), and what the calibrated confidence is worth: the share of
     questions answered surely and the share of those right. Folds keep passages of one title together.
     Raises InputError when no question has its answer in a gold passage.
@@ -141,9 +141,9 @@ def _groups(examples: Sequence[Example], words: Words, progress: Progress) -> li
     groups: dict[int, _Group] = {}
     order = sorted(range(len(examples)), key=lambda i: _title(examples[i]))
     for i in progress(order, say("답 후보 찾기", "finding candidates"), len(order)):
-        found = find_candidates(examples[i].question.text, examples[i].hits, cache, words)
-        if found is not None:
-            groups[i] = _group(examples[i], *found)
+        candidates = find_candidates(examples[i].question.text, examples[i].hits, cache, words)
+        if candidates is not None:
+            groups[i] = _group(examples[i], *candidates)
     return [groups[i] for i in sorted(groups)]
 
 
@@ -260,7 +260,7 @@ def _calibrate(groups: Sequence[_Group], scores: Sequence[np.ndarray]) -> Calibr
 
 
 def _figures(groups: Sequence[_Group], scores: Sequence[np.ndarray], calibration: Calibration) -> dict[str, float]:
-    """Return what train_span_reader reports, from the out-of-fold scores (C,) of each group."""
+    """Return what fit_span reports, from the out-of-fold scores (C,) of each group."""
     exact: list[float] = []
     f1: list[float] = []
     confident: list[float] = []

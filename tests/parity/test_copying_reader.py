@@ -32,7 +32,7 @@ from kofid.reader.fid.inputs import encode_inputs, encode_targets
 from kofid.reader.fid.lexical_match import N_FEATURES, Pieces
 from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.reader import FiDReader
-from kofid.training.fid import initial_reader, train_reader
+from kofid.training.fid import fit_fid, initial_reader
 from kofid.training.tokenizers import train_tokenizer
 
 VARIANTS = [BOTH, replace(BOTH, first_k=3), replace(BOTH, n_kv_heads=1, cross_layers=(2,)), Variant(copying=True)]
@@ -372,7 +372,7 @@ def test_adapters_leave_what_is_added_to_learn(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path)
     reader = FiDReader.load(str(tmp_path), variant=BOTH, max_tokens=48)
     before = {name: weight.clone() for name, weight in reader.model.state_dict().items()}
-    train_reader(reader, EXAMPLES, replace(CPU, max_steps=2, lora=2), tmp_path / "c", n_context=2)
+    fit_fid(reader, EXAMPLES, replace(CPU, max_steps=2, lora=2), tmp_path / "c", n_context=2)
     moved = {name for name, weight in reader.model.state_dict().items() if not torch.equal(weight, before[name])}
     assert {name for name in before if name.startswith(("match.", "copying."))} <= moved
 
@@ -443,7 +443,7 @@ def test_a_reader_of_texts_trains_opens_and_answers(tmp_path: Path) -> None:
     reader = FiDReader(fresh_reader_model("tiny", len(tokenizer()), BOTH), tokenizer(), max_tokens=48)
     options = replace(CPU, max_steps=40, batch_size=12, optimizer="adafactor", learning_rate=1e-2)
     single = [replace(e, target=e.question.answers[0]) for e in EXAMPLES]
-    train_reader(reader, single, options, tmp_path / "c", n_context=2)
+    fit_fid(reader, single, options, tmp_path / "c", n_context=2)
     reader.save(tmp_path / "reader")
     opened = FiDReader.load(str(tmp_path / "reader"), max_tokens=48)
     assert digest(opened.model) == digest(reader.model)

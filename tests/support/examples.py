@@ -10,8 +10,8 @@ from transformers import T5Tokenizer
 
 from kofid.reader.fid.init import fresh_reader_model
 from kofid.reader.fid.reader import FiDReader
+from kofid.training.options import TrainOptions
 from kofid.training.tokenizers import train_tokenizer
-from kofid.training.trainer import TrainOptions
 from kofid.types import Example, Hit, Passage, Question
 
 _MAKERS = [

@@ -28,7 +28,7 @@ from kofid.retrieval.dense import shards
 from kofid.retrieval.dense.faiss_index import import_faiss
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
-from kofid.training.resume import last_checkpoint
+from kofid.training.checkpoints import last_checkpoint
 
 PASSAGES, QUESTIONS = str(resource("demo/passages.jsonl")), str(resource("demo/questions.jsonl"))
 

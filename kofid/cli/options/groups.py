@@ -30,6 +30,10 @@ class Options:
     def __init__(self, **annotations: Any) -> None:
         self.annotations = annotations
 
+    def __or__(self, other: Options) -> Options:
+        """Return the options of both; where both have a field, the other's."""
+        return Options(**{**self.annotations, **other.annotations})
+
 
 def takes_groups(run: Callable[..., None]) -> Callable[..., None]:
     """Return the command ``run`` with the fields of its dataclasses as parameters of their own.

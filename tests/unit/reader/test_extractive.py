@@ -45,15 +45,15 @@ from kofid.reader.fid.single import SingleReader, cut_passage
 from kofid.training.extractive import (
     draw_windows,
     extractive_batch,
+    fit_extractive,
     fresh_extractive,
     label_windows,
     normalized_loss,
-    train_extractive,
 )
 from kofid.training.fid import fresh_reader
-from kofid.training.single import one_passage_examples, train_single
+from kofid.training.options import FreshModel, TrainOptions
+from kofid.training.single import fit_single, one_passage_examples
 from kofid.training.tokenizers import train_tokenizer, train_wordpiece
-from kofid.training.trainer import TrainOptions
 from kofid.types import Example, Hit, Passage, Question
 
 _MAKERS = [
@@ -536,7 +536,7 @@ def test_a_fresh_reader_learns(tmp_path: Path, norm: str) -> None:
     reader = fresh_extractive("tiny", TEXTS, Spans(norm=norm), vocab_size=800)  # type: ignore[arg-type]
     options = TrainOptions(device="cpu", weight_decay=0.0, max_steps=80, batch_size=12, learning_rate=3e-3)
     losses: list[float] = []
-    figures = train_extractive(
+    figures = fit_extractive(
         reader, EXAMPLES, options, tmp_path / "checkpoints", on_step=lambda step, steps, loss: losses.append(loss)
     )
     assert figures["steps"] == 80 and losses[-1] < losses[0] / 5
@@ -557,7 +557,7 @@ def test_a_checkpoint_of_two_families_trains_a_step(tmp_path: Path, wordpiece: B
     reader = ExtractiveReader.load(str(tmp_path / "model"))
     before = reader.model.qa_outputs.weight.clone()
     options = TrainOptions(device="cpu", max_steps=2, batch_size=4, learning_rate=1e-3)
-    train_extractive(reader, EXAMPLES, options, tmp_path / "checkpoints", n_context=2)
+    fit_extractive(reader, EXAMPLES, options, tmp_path / "checkpoints", n_context=2)
     assert not torch.equal(reader.model.qa_outputs.weight, before)
 
 
@@ -579,9 +579,9 @@ def test_training_is_repeated_and_resumed_alike(tmp_path: Path) -> None:
         if stop:
             reader = fresh_extractive("tiny", TEXTS, vocab_size=300)
             with pytest.raises(Stop):
-                train_extractive(reader, longer, options, tmp_path / name, on_step=halt, **how)  # type: ignore[arg-type]
+                fit_extractive(reader, longer, options, tmp_path / name, on_step=halt, **how)  # type: ignore[arg-type]
         reader = fresh_extractive("tiny", TEXTS, vocab_size=300)
-        train_extractive(reader, longer, options, tmp_path / name, resume=stop, **how)  # type: ignore[arg-type]
+        fit_extractive(reader, longer, options, tmp_path / name, resume=stop, **how)  # type: ignore[arg-type]
         return torch.cat([weight.flatten() for weight in reader.model.state_dict().values()])
 
     whole = trained("a")
@@ -593,7 +593,7 @@ def test_nothing_to_learn_and_unknown_sizes(tmp_path: Path) -> None:
     reader = fresh_extractive("tiny", TEXTS, vocab_size=300)
     blank = [Example(Question("누가?", answers=("세종",)), (Hit(Passage("a", "", "  "), 1.0),))]
     with pytest.raises(InputError):
-        train_extractive(reader, blank, CPU, tmp_path / "checkpoints")
+        fit_extractive(reader, blank, CPU, tmp_path / "checkpoints")
     with pytest.raises(UsageError):
         fresh_extractive("huge", TEXTS)
 
@@ -603,7 +603,7 @@ def test_nothing_to_learn_and_unknown_sizes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def generating() -> FiDReader:
-    return fresh_reader("tiny", TEXTS, vocab_size=300).with_options(max_tokens=64)
+    return fresh_reader("tiny", TEXTS, fresh=FreshModel(vocab_size=300)).with_options(max_tokens=64)
 
 
 @pytest.mark.parametrize("tail", ["", *("가 나 다 라 마 바 사 아"[: 2 * n + 1] for n in range(8)), "x" * 300])
@@ -625,11 +625,11 @@ def test_pieces_fit_overlap_and_miss_nothing(generating: FiDReader, tail: str) -
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> SingleReader:
-    reader = SingleReader(fresh_reader("tiny", TEXTS, vocab_size=300))
+    reader = SingleReader(fresh_reader("tiny", TEXTS, fresh=FreshModel(vocab_size=300)))
     options = TrainOptions(
         device="cpu", weight_decay=0.0, max_steps=120, batch_size=12, learning_rate=0.02, optimizer="adafactor"
     )
-    figures = train_single(reader, EXAMPLES, options, tmp_path_factory.mktemp("single") / "checkpoints")
+    figures = fit_single(reader, EXAMPLES, options, tmp_path_factory.mktemp("single") / "checkpoints")
     assert figures["steps"] == 120
     return reader
 

@@ -32,7 +32,7 @@ from kofid.reader.span.reader import (
 )
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
-from kofid.training.span import train_span_reader
+from kofid.training.span import fit_span
 from kofid.types import Example, Hit, Passage, Question
 
 # name, year, place, what they made: each makes a passage and four questions.
@@ -70,7 +70,7 @@ def _examples() -> list[Example]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
     directory = tmp_path_factory.mktemp("span")
-    return directory, train_span_reader(_examples(), directory, seed=3)
+    return directory, fit_span(_examples(), directory, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def test_words_that_are_not_there_are_refused(tmp_path: Path) -> None:
 def test_training_without_any_answer_is_refused(tmp_path: Path) -> None:
     unanswered = [Example(Question(e.question.text, answers=("없는 답",)), e.hits) for e in _examples()[:3]]
     with pytest.raises(InputError, match="3"):
-        train_span_reader(unanswered, tmp_path)
+        fit_span(unanswered, tmp_path)
 
 
 def test_training_reports_and_reads(model: tuple[Path, dict[str, float]], reader: SpanReader) -> None:
@@ -280,7 +280,7 @@ def test_answers_lie_in_their_passages_in_order(reader: SpanReader) -> None:
 
 
 def test_same_seed_same_model(model: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
-    figures = train_span_reader(_examples(), tmp_path, seed=3)
+    figures = fit_span(_examples(), tmp_path, seed=3)
     assert figures == model[1]
     for name in ("model-0.txt", "model-1.txt", "model-2.txt", "span.json", "morpheme_df.tsv"):
         assert (tmp_path / name).read_bytes() == (model[0] / name).read_bytes()

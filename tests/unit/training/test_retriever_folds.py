@@ -30,10 +30,11 @@ from kofid.retrieval.dense.encoders import load_encoder
 from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.storage.artifacts import write_artifact
 from kofid.training import retriever as retriever_module
-from kofid.training.contrast import Contrast
+from kofid.training.encoder import fresh_encoder, fresh_static
+from kofid.training.encoder_fit import dev_figures, fit_encoder, pretrain_encoder
 from kofid.training.folds import folds
+from kofid.training.options import Contrast
 from kofid.training.pairs import Pairs
-from kofid.training.retriever import dev_figures, fresh_encoder, fresh_static, pretrain_retriever, train_retriever
 from kofid.training.tokenizers import train_tokenizer
 from kofid.types import Example, Question
 
@@ -191,9 +192,9 @@ def test_interrupted_folds_go_on_where_they_were(tmp_path: Path, monkeypatch: py
     def interrupted(*arguments: Any, on_step: Any, **more: Any) -> Any:
         nonlocal runs
         runs += 1
-        return train_retriever(*arguments, on_step=stop if runs == 2 else on_step, **more)
+        return fit_encoder(*arguments, on_step=stop if runs == 2 else on_step, **more)
 
-    monkeypatch.setattr(retriever_module, "train_retriever", interrupted)
+    monkeypatch.setattr(retriever_module, "fit_encoder", interrupted)
     cv = tmp_path / "cv"
     assert kofid(*command, "-o", cv).code == INTERRUPTED
     assert sorted(path.name for path in cv.iterdir()) == [".fold-2.checkpoints", "fold-1"]
@@ -248,9 +249,9 @@ def test_dense_negatives_are_what_the_index_s_vectors_find(tmp_path: Path, monke
 
     def spy(encoder: Encoder, examples: list[Example], *arguments: Any, **more: Any) -> Any:
         seen[mode] = examples
-        return train_retriever(encoder, examples, *arguments, **more)
+        return fit_encoder(encoder, examples, *arguments, **more)
 
-    monkeypatch.setattr(retriever_module, "train_retriever", spy)
+    monkeypatch.setattr(retriever_module, "fit_encoder", spy)
     for mode in ("dense", "sparse"):
         done = kofid(*command, "--mode", mode, "-o", tmp_path / mode)
         assert done.code == 0, done.err
@@ -270,7 +271,7 @@ def test_dense_negatives_are_what_the_index_s_vectors_find(tmp_path: Path, monke
 
 def fit(encoder: Encoder, folder: Path, **options: Any) -> Encoder:
     chosen = replace(CPU, max_steps=6, eval_steps=2, **options)
-    train_retriever(encoder, EXAMPLES, chosen, folder, dev=EXAMPLES[:4])
+    fit_encoder(encoder, EXAMPLES, chosen, folder, dev=EXAMPLES[:4])
     return encoder
 
 
@@ -318,11 +319,11 @@ def test_resumed_equals_uninterrupted(make: Callable[[], Encoder], options: dict
         pytest.importorskip("peft")
     options = replace(CPU, max_steps=6, **options)
     whole = make()
-    train_retriever(whole, EXAMPLES, options, tmp_path / "a")
+    fit_encoder(whole, EXAMPLES, options, tmp_path / "a")
     with pytest.raises(Interrupted):
-        train_retriever(make(), EXAMPLES, options, tmp_path / "b", on_step=interrupt_at(5))
+        fit_encoder(make(), EXAMPLES, options, tmp_path / "b", on_step=interrupt_at(5))
     resumed = make()
-    train_retriever(resumed, EXAMPLES, options, tmp_path / "b", resume=True)
+    fit_encoder(resumed, EXAMPLES, options, tmp_path / "b", resume=True)
     assert digest(resumed.model) == digest(whole.model) != digest(make().model)
 
 
@@ -361,9 +362,9 @@ def run_all(folder: Path, batch_size: int) -> None:
         encoder, options = make(), replace(CPU, max_steps=6, batch_size=batch_size, **more)
         if name == "raw text":
             pairs = Pairs(PASSAGES, encoder.pieces)
-            pretrain_retriever(encoder, pairs, options, folder / name, contrast=contrast)
+            pretrain_encoder(encoder, pairs, options, folder / name, contrast=contrast)
         else:
-            train_retriever(encoder, EXAMPLES, options, folder / name, contrast=contrast)
+            fit_encoder(encoder, EXAMPLES, options, folder / name, contrast=contrast)
         save_file(dict(encoder.model.named_parameters()), folder / f"{name}-{rank}.safetensors")
 
 

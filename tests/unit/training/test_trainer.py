@@ -24,16 +24,16 @@ from support.processes import TESTS, Interrupted, interrupt_at, torchrun
 from kofid.errors import KofidError, ResourceError
 from kofid.reader.fid.reader import FiDReader
 from kofid.training import trainer as trainer_module
-from kofid.training.callbacks import Average
+from kofid.training.callbacks import WeightAverage
+from kofid.training.checkpoints import last_checkpoint
 from kofid.training.data import reader_dataset
 from kofid.training.estimate import estimate
-from kofid.training.fid import draw_target, made_ready, reader_batch, starts_random, train_reader
-from kofid.training.resume import last_checkpoint
-from kofid.training.trainer import TrainOptions
+from kofid.training.fid import adapted_reader, draw_target, fit_fid, reader_batch, starts_random
+from kofid.training.options import TrainOptions
 
 
 def fit(reader: FiDReader, folder: Path, options: TrainOptions, **more: Any) -> dict[str, float]:
-    return train_reader(reader, EXAMPLES, options, folder, n_context=2, **more)
+    return fit_fid(reader, EXAMPLES, options, folder, n_context=2, **more)
 
 
 def weights_of(reader: FiDReader) -> dict[str, torch.Tensor]:
@@ -54,7 +54,7 @@ def test_schedules_by_hand(tmp_path: Path, schedule: str) -> None:
     # p = (n - 2) / 6 as 1 - p, as (1 + cos(pi p)) / 2, or not at all.
     fall = {"linear": lambda p: 1 - p, "cosine": lambda p: (1 + math.cos(math.pi * p)) / 2, "constant": lambda p: 1.0}
     options = replace(CPU, max_steps=8, schedule=schedule, warmup=0.25, learning_rate=1e-3, batch_size=1)
-    fit(new_reader(), tmp_path / "c", options, keep=True)
+    fit(new_reader(), tmp_path / "c", options, keep_checkpoints=True)
     state = json.loads((tmp_path / "c/checkpoint-8/trainer_state.json").read_text())
     rates = [entry["learning_rate"] for entry in state["log_history"] if "loss" in entry]
     expected = [0, 0.5, *(fall[schedule](n / 6) for n in range(6))]
@@ -118,7 +118,7 @@ def test_each_answer_is_drawn_as_often_and_the_same_again() -> None:
 
 def test_the_average_by_hand() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
-    average = Average(0.3, None)
+    average = WeightAverage(0.3, None)
     model.weight.data.fill_(0.0)
     average.on_train_begin(None, None, None, model=model)
     for step, weight in enumerate([1.0, 2.0, 4.0]):
@@ -135,7 +135,7 @@ def test_the_average_by_hand() -> None:
 def test_the_reader_ends_with_the_average(tmp_path: Path) -> None:
     plain, averaged = new_reader(), new_reader()
     fit(plain, tmp_path / "a", replace(CPU, max_steps=4))
-    fit(averaged, tmp_path / "b", replace(CPU, max_steps=4, ema=0.5), keep=True)
+    fit(averaged, tmp_path / "b", replace(CPU, max_steps=4, ema=0.5), keep_checkpoints=True)
     kept = torch.nn.Module.state_dict(averaged.model)
     assert furthest(weights_of(plain), weights_of(averaged)) > 0
     from safetensors.torch import load_file
@@ -204,7 +204,7 @@ def test_adapters_merged_for_a_while_read_alike_and_leave_no_trace() -> None:
     reader = new_reader()
     batch = reader_batch(reader, [row | {"targets": row["targets"][:1]} for row in reader_dataset(EXAMPLES, 2)])
     plain = reader.model(batch)[0].item()
-    with torch.no_grad(), made_ready(reader.model, replace(CPU, lora=2)) as merged:
+    with torch.no_grad(), adapted_reader(reader.model, replace(CPU, lora=2)) as merged:
         for name, parameter in reader.model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
@@ -279,7 +279,7 @@ def test_a_dev_set_is_read_as_a_user_would(tmp_path: Path) -> None:
     reader = new_reader()
     options = replace(CPU, max_steps=60, batch_size=12, learning_rate=1e-2, eval_steps=30)
     single = [replace(e, target=e.question.answers[0]) for e in EXAMPLES]
-    figures = train_reader(reader, single, options, tmp_path / "c", dev=single[:6], n_context=2)
+    figures = fit_fid(reader, single, options, tmp_path / "c", dev=single[:6], n_context=2)
     answers = [reader.read(e.question.text, e.hits) for e in single[:6]]
     right = sum(bool(a) and a[0].text in e.question.answers for a, e in zip(answers, single[:6], strict=True))
     assert figures["dev_em"] == pytest.approx(right / 6, abs=1e-4) and right >= 5
@@ -323,15 +323,15 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from support.examples import CPU, EXAMPLES, digest, new_reader
-from kofid.training.fid import train_reader
+from kofid.training.fid import fit_fid
 
 def on_step(step, steps, loss):
     print(step, flush=True)
 
 reader = new_reader(dropout=0.1)
 options = replace(CPU, max_steps=14, ema=0.9, accumulate=2, batch_size=2, eval_steps=4)
-train_reader(
-    reader, EXAMPLES, options, Path(sys.argv[1]), dev=EXAMPLES[:3], n_context=2, resume=True, keep=True, on_step=on_step
+fit_fid(
+    reader, EXAMPLES, options, Path(sys.argv[1]), dev=EXAMPLES[:3], n_context=2, resume=True, keep_checkpoints=True, on_step=on_step
 )
 last = Path(sys.argv[1]) / "checkpoint-14"
 files = [sha256((last / f"{name}.safetensors").read_bytes()).hexdigest() for name in ("model", "average")]
@@ -378,7 +378,7 @@ def test_a_run_killed_when_all_was_done_but_written(tmp_path: Path) -> None:
         options = replace(CPU, max_steps=5, ema=ema)
         whole, again = new_reader(), new_reader()
         folder = tmp_path / str(ema)
-        figures = fit(whole, folder, options, keep=True)
+        figures = fit(whole, folder, options, keep_checkpoints=True)
         assert folder.exists()
         assert fit(again, folder, options, resume=True) == figures
         assert digest(again.model) == digest(whole.model)
