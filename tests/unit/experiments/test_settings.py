@@ -5,13 +5,13 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from kofid.training.options import Contrast, FreshModel, ReadingLengths, TrainOptions
 
 from kofid.errors import UsageError
 from kofid.experiments import settings
 from kofid.experiments.settings import assign
 from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.modes import FusionMethod
+from kofid.training.options import Contrast, FreshModel, ReadingLengths, TrainOptions
 
 
 def test_doctests():
