@@ -108,9 +108,7 @@ def test_an_artifact_of_another_kind_is_refused_and_untouched(tmp_path: Path, th
 
 @pytest.mark.parametrize("there", KINDS)
 @pytest.mark.parametrize("damaged", ["CURRENT", "gen-1/manifest.json", "both"])
-def test_a_damaged_artifact_is_made_again_in_its_place_by_its_own_kind_alone(
-    tmp_path: Path, there: str, damaged: str
-):
+def test_a_damaged_artifact_is_made_again_in_its_place_by_its_own_kind_alone(tmp_path: Path, there: str, damaged: str):
     path = tmp_path / "output"
     for kind in KINDS:
         shutil.rmtree(path, ignore_errors=True)
@@ -143,7 +141,7 @@ def test_entries_beside_an_artifact_stay_whatever_they_are_called(tmp_path: Path
     for name in (".building-x", ".building-gen-2", ".removing-gen-1-0123456789ab", ".DS_Store", "README"):
         (path / name).write_text("mine")
     thesis(path / ".building-gen-3")
-    (path / own_name("removing", "gen-1")).symlink_to(tmp_path / "reader")
+    (path / own_name("removing", "gen-5")).symlink_to(tmp_path / "reader")
     ours = {"CURRENT", "gen-1"}
     before = {name: what for name, what in snapshot(path).items() if name.split("/")[0] not in ours}
     for number in range(2, 5):
@@ -310,8 +308,6 @@ def test_an_index_with_vectors_lists_them(tmp_path: Path):
     sign(tmp_path, lambda manifest: manifest["settings"].update(dense={"encoder": "e"}))
     with pytest.raises(CorruptArtifactError, match=r"dense\.faiss"):
         open_artifact(tmp_path, "index")
-
-
 
 
 @pytest.mark.parametrize("name", ["config.json", "manifest.json", "sub", "."])
