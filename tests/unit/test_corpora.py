@@ -74,7 +74,8 @@ def test_of_three_that_open_the_demo_first_one_builds_and_two_wait(tmp_path: Pat
 
 def test_a_lock_is_refused_at_once_where_nobody_waits(tmp_path: Path, english: None):
     with (
-        locked(tmp_path / "lock", Path("kb")), pytest.raises(ResourceError, match="kb: another kofid is writing here"),
+        locked(tmp_path / "lock", Path("kb")),
+        pytest.raises(ResourceError, match="kb: another kofid is writing here"),
         locked(tmp_path / "lock", Path("kb")),
     ):
         pytest.fail("the block must not run")
