@@ -127,6 +127,7 @@ class Job:
         """
         from kofid.storage.artifacts import is_artifact, open_artifact
         from kofid.storage.files import write_file
+        from kofid.storage.ownership import claim_folder
         from kofid.training.folds import folds
 
         if common.first_process() and output.exists() and not self.resume:
@@ -136,6 +137,8 @@ class Job:
                     f"{output} is there already; go on with --resume, or remove it",
                 )
             )
+        if common.first_process():
+            claim_folder(output)
         found = []
         for number, (chosen, held_out) in enumerate(folds(examples, n, self.options.seed), 1):
             path = output / f"fold-{number}"

@@ -11,6 +11,7 @@ from typing import Any
 from kofid.experiments.steps import run_kofid
 from kofid.storage.artifacts import is_artifact
 from kofid.storage.files import write_file
+from kofid.storage.ownership import claim_folder
 
 # The options of `kofid train-reader` that make each variant.
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -42,7 +43,7 @@ class Ablation:
         A row has the variant's ``name``, EM and F1, ``seconds`` a question (reading only), the reading process's peak
         memory in 2^20 bytes, the number of parameters, and the last loss. Raises KofidError where a process fails.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        claim_folder(self.folder)
         for name in names:
             reader = self.folder / name.replace(" ", "-").lower()
             done = reader.with_suffix(".json")

@@ -22,6 +22,7 @@ from kofid.experiments.steps import Step, measure_step, run_steps, vectors_step
 from kofid.formats import read_questions
 from kofid.language import say
 from kofid.storage.files import write_file
+from kofid.storage.ownership import claim_folder
 from kofid.training.folds import folds
 from kofid.types import Example, Question
 
@@ -81,6 +82,7 @@ class Experiment:
 
     def steps(self) -> Iterator[Step]:
         """Yield the commands in their order, those done already too; the folds' questions are written first."""
+        claim_folder(self.folder)
         for fold, (train, dev) in self._questions().items():
             if "sparse" in self._modes:
                 yield self._measure("sparse", fold, dev, self.index, ["--mode", "sparse"])

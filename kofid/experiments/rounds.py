@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kofid.evaluation.rankings import read_measures
 from kofid.experiments.steps import Step, measure_step, vectors_step
+from kofid.storage.ownership import claim_folder
 
 MODES = ("dense", "cross")
 MEASURES = ("hit@1", "hit@5", "hit@20", "mrr@10")
@@ -39,6 +40,7 @@ class Rounds:
 
     def steps(self) -> Iterator[Step]:
         """Yield the commands in their order, those done already too."""
+        claim_folder(self.folder)
         before, encoder = self.index, self.retriever
         if not encoder.startswith(("fresh:", "static:")) and self.dev:
             yield from self._indexed(0, encoder)
