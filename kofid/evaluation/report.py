@@ -11,6 +11,7 @@ from typing import Any
 from kofid.errors import ResourceError, UsageError
 from kofid.evaluation.comparison import Comparison, System
 from kofid.language import say
+from kofid.storage.files import write_bytes
 
 SIGNIFICANT = 0.05
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -95,12 +96,7 @@ def _save(figure: Any, path: Path) -> None:
     # No date and no random ids in the file: the same figures give the same bytes.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
     figure.savefig(image, format=path.suffix[1:], dpi=200, metadata=metadata)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(image.getvalue())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, image.getvalue())
 
 
 def write_scatter(path: Path, points: Sequence[tuple[str, float, float]], x_label: str, y_label: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.hybrid import open_search
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import SearchMode
-from kofid.storage.artifacts import is_artifact
+from kofid.storage.artifacts import copy_artifact, is_artifact
 from kofid.storage.files import write_file
 from kofid.types import OnStep, Progress, Question, silent
 
@@ -81,7 +79,8 @@ def vectors_step(name: str, index: Path, path: Path, encoder: str, device: str, 
         from kofid.retrieval.dense.faiss_index import import_faiss
 
         import_faiss()  # what is missing is said before all is encoded
-        _copy_index(index, path)
+        if not is_artifact(path):
+            copy_artifact(index, path, "index")
         add_vectors(path, open_encoder(encoder, device), progress=progress)
         write_file(done, [])
 
@@ -110,20 +109,3 @@ def measure_step(
 def read_all_questions(files: Iterable[str], limit: int | None = None, encoding: str | None = None) -> list[Question]:
     """Return the first ``limit`` questions of several files."""
     return list(islice((q for file in files for q in read_questions(file, encoding)), limit))
-
-
-def _copy_index(index: Path, path: Path) -> None:
-    """Make an index that shares another's files, which are never written in place; half a copy is made anew."""
-    if not path.exists():
-        new = path.with_name(f".{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(index, new, copy_function=_link)
-        new.rename(path)
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -26,6 +26,7 @@ from kofid.errors import KofidError
 from kofid.retrieval.dense import faiss_index as dense
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
+from kofid.storage.ownership import MARKER
 from kofid.training.checkpoints import last_checkpoint
 
 PASSAGES, QUESTIONS = str(resource("demo/passages.jsonl")), str(resource("demo/questions.jsonl"))
@@ -205,7 +206,7 @@ def loop_of_distillation(root: Path, times: str) -> dict[str, Any]:
         return sum(1 for path in folder.rglob("*") if not path.name.startswith("."))
 
     def made(folder: Path) -> str:
-        left = [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+        left = [str(path) for path in folder.rglob(".*") if path.name not in (".lock", MARKER)]
         if left:
             raise RuntimeError(f"left: {left}")
         return digest(folder / "loop/round-2/encoder", "encoder", "model.safetensors")
