@@ -44,6 +44,7 @@ _PUBLIC = {
     "kofid.formats.question_files": "looks_like_missing_file typed_question",
     "kofid.evaluation.metrics": "HIT_CUTOFFS",
     "kofid.retrieval.sparse.analyzer": "CONTENT_TAGS",
+    "kofid.storage.files": "refuse_unwritable",
 }
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
@@ -126,6 +127,7 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.retrieval.modes import SearchMode as SearchMode
     from kofid.retrieval.sparse.analyzer import CONTENT_TAGS as CONTENT_TAGS
     from kofid.retrieval.weights import RankingOptions as RankingOptions
+    from kofid.storage.files import refuse_unwritable as refuse_unwritable
     from kofid.types import Answer as Answer
     from kofid.types import Example as Example
     from kofid.types import Hit as Hit

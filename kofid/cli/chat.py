@@ -218,6 +218,7 @@ class Conversation:
         reply = self._replied()
         row = reply_to_json(self.pipeline, Question(reply.question), reply)
         try:
+            kofid.refuse_unwritable(Path(argument))
             with Path(argument).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         except OSError as error:

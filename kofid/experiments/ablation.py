@@ -17,6 +17,7 @@ from kofid.language import say, setting
 from kofid.reader.kinds import ReaderKind
 from kofid.storage.artifacts import is_artifact
 from kofid.storage.files import write_file
+from kofid.storage.ownership import claim_folder
 from kofid.training.options import FreshModel, ReadingLengths, TrainOptions
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Ablation:
         Raises UsageError where the folder holds a variant made with other settings, KofidError where a run fails; the same
         call then goes on.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        claim_folder(self.folder)
         for name in names:
             self._refuse_other_settings(name)
         for name in names:

@@ -26,6 +26,7 @@ from kofid.language import say
 from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.modes import FusionMethod, SearchMode
 from kofid.storage.files import write_file
+from kofid.storage.ownership import claim_folder
 from kofid.training.options import RETRIEVER, SUITED_CONTRAST, Contrast, TrainOptions
 from kofid.types import Example
 
@@ -97,6 +98,7 @@ class Grid:
 
     def steps(self, watcher: Watcher = UNWATCHED) -> Iterator[Step]:
         """Yield the steps in their order, those done already too; the folds' questions are written first."""
+        claim_folder(self.folder)
         for fold, (train, dev) in self._question_files().items():
             if SearchMode.SPARSE in self.modes:
                 yield self._measure("sparse", fold, dev, self.index, SearchMode.SPARSE, None, watcher)

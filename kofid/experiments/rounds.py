@@ -28,6 +28,7 @@ from kofid.reader.fid.config import ScoreMethod
 from kofid.retrieval.hybrid import open_search
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import SearchMode
+from kofid.storage.ownership import claim_folder
 from kofid.training.options import DISTILLED, Distillation, Stage, TrainOptions
 from kofid.types import Example
 
@@ -85,6 +86,7 @@ class Rounds:
 
     def steps(self, watcher: Watcher = UNWATCHED) -> Iterator[Step]:
         """Yield the steps in their order, those done already too."""
+        claim_folder(self.folder)
         index, encoder = self.index, self.retriever
         if self.dev and not encoder.startswith(_UNTRAINED):
             yield from self._indexed(0, encoder, watcher)

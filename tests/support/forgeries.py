@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kofid.storage.arrays import TOC, ArrayFile, ArrayWriter
+from kofid.storage.arrays import ArrayFile, ArrayWriter
 
 
 def sign(path: Path, change: Callable[[dict[str, Any]], object] = lambda manifest: None) -> None:
@@ -33,12 +33,7 @@ def rewrite_arrays(file: Path, change: Callable[[dict[str, Any]], object]) -> No
     old = ArrayFile(file)
     arrays = {name: old[name].all().copy() for name in old.names}
     change(arrays)
-    _replace(file, arrays)
-
-
-def _replace(file: Path, arrays: dict[str, Any]) -> None:
-    file.unlink()  # mapped, and perhaps linked from elsewhere
-    file.with_name(file.name + TOC).unlink()
+    file.unlink()  # it is mapped
     writer = ArrayWriter(file)
     for name, values in arrays.items():
         writer.add(name, values)

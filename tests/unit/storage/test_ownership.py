@@ -141,7 +141,7 @@ def test_entries_beside_an_artifact_stay_whatever_they_are_called(tmp_path: Path
     for name in (".building-x", ".building-gen-2", ".removing-gen-1-0123456789ab", ".DS_Store", "README"):
         (path / name).write_text("mine")
     thesis(path / ".building-gen-3")
-    (path / own_name("removing", "gen-1")).symlink_to(tmp_path / "reader")
+    (path / own_name("removing", "gen-5")).symlink_to(tmp_path / "reader")
     ours = {"CURRENT", "gen-1"}
     before = {name: what for name, what in snapshot(path).items() if name.split("/")[0] not in ours}
     for number in range(2, 5):
