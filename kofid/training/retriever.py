@@ -194,7 +194,7 @@ class RetrieverRun:
                     f"{output} is there already; go on with {resume}, or remove it",
                 )
             )
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number, (seen, held_out) in enumerate(split_into_folds(examples, n, self.options.seed), 1):
             figures = self._fold(seen, held_out, output, number, n)
             rows.append({"fold": number, **figures, "held_out": [e.question.text for e in held_out]})

@@ -60,7 +60,7 @@ def asked(text: str) -> Question:
 
 
 def test_a_reader_too_sure_of_itself_is_set_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kofid.training.fid.FiDReader", Guesser)
+    monkeypatch.setattr("kofid.training.calibration.FiDReader", Guesser)
     assert fid_module.FiDReader is not Guesser
     chance = np.random.default_rng(1)
     examples = []
