@@ -244,26 +244,28 @@ def test_distillation_of_nothing_is_refused(tmp_path: Path) -> None:
 # --- readers that learn, repeat, resume -----------------------------------------------------------------------
 
 
-def losses_of(reader: FiDReader, folder: Path, options: TrainOptions, **more: Any) -> list[float]:
+def losses_of(
+    reader: FiDReader, folder: Path, options: TrainOptions, examples: list[Example] = EXAMPLES, **more: Any
+) -> list[float]:
     losses: list[float] = []
 
     def keep(step: int, steps: int, loss: float) -> None:
         assert step == len(losses) + 1 and steps == options.max_steps
         losses.append(loss)
 
-    figures = fit_fid(reader, EXAMPLES, options, folder, n_context=2, on_step=keep, **more)
+    figures = fit_fid(reader, examples, options, folder, n_context=2, on_step=keep, **more)
     assert figures["steps"] == options.max_steps
     assert figures["loss"] == pytest.approx(sum(losses) / len(losses), abs=2e-3)
     return losses
 
 
 def test_a_tiny_reader_learns_to_copy(reader: FiDReader, tmp_path: Path) -> None:
-    options = replace(CPU, max_steps=60, batch_size=20, learning_rate=1e-2)
-    losses = losses_of(reader, tmp_path / "c", options)
+    options = replace(CPU, max_steps=60, batch_size=10, learning_rate=1e-2)
+    losses = losses_of(reader, tmp_path / "c", options, examples=EXAMPLES[:10])
     assert losses[-1] < losses[0] / 20
-    answers = [reader.read(e.question.text, e.hits) for e in EXAMPLES]
-    right = sum(bool(a) and a[0].text == e.question.answers[0] for a, e in zip(answers, EXAMPLES, strict=True))
-    assert right >= 18
+    answers = [reader.read(e.question.text, e.hits) for e in EXAMPLES[:10]]
+    right = sum(bool(a) and a[0].text == e.question.answers[0] for a, e in zip(answers, EXAMPLES, strict=False))
+    assert right >= 9
     assert not (tmp_path / "c").exists()  # checkpoints are gone when all is done
     assert not reader.model.training
 
