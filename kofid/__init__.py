@@ -44,7 +44,23 @@ _PUBLIC = {
     "kofid.formats.question_files": "looks_like_missing_file typed_question",
     "kofid.evaluation.metrics": "HIT_CUTOFFS",
     "kofid.retrieval.sparse.analyzer": "CONTENT_TAGS",
-    "kofid.storage.files": "refuse_unwritable",
+    "kofid.storage.files": "refuse_unwritable write_file",
+    "kofid.conversion": "Conversion convert",
+    "kofid.training.options": "Contrast Distillation FreshModel ReadingLengths Stage TrainOptions",
+    "kofid.training.reader": "train_reader",
+    "kofid.training.retriever": "train_retriever",
+    "kofid.training.reranker": "train_reranker",
+    "kofid.training.distill": "distill",
+    "kofid.evaluation.comparison": "Comparison System choose_measures compare read_systems",
+    "kofid.evaluation.report": (
+        "check_plot comparison_columns comparison_row markdown markdown_table write_curves write_plot write_risk_plot"
+    ),
+    "kofid.evaluation.significance": "randomization_test t_test",
+    "kofid.experiments.ablation": "Ablation ablation_cells ablation_columns plot_ablation write_ablation",
+    "kofid.experiments.grid": "Grid",
+    "kofid.experiments.rounds": "ROUND_MEASURES Rounds",
+    "kofid.experiments.steps": "Step Watcher",
+    "kofid.experiments.settings": "assign_settings",
 }
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
@@ -65,6 +81,8 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.checks import Installation as Installation
     from kofid.checks import doctor as doctor
     from kofid.checks import verify as verify
+    from kofid.conversion import Conversion as Conversion
+    from kofid.conversion import convert as convert
     from kofid.errors import CorruptArtifactError as CorruptArtifactError
     from kofid.errors import IncompatibleArtifactError as IncompatibleArtifactError
     from kofid.errors import InputError as InputError
@@ -75,11 +93,37 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.evaluation.answers import Prediction as Prediction
     from kofid.evaluation.answers import evaluate as evaluate
     from kofid.evaluation.answers import evaluate_examples as evaluate_examples
+    from kofid.evaluation.comparison import Comparison as Comparison
+    from kofid.evaluation.comparison import System as System
+    from kofid.evaluation.comparison import choose_measures as choose_measures
+    from kofid.evaluation.comparison import compare as compare
+    from kofid.evaluation.comparison import read_systems as read_systems
     from kofid.evaluation.metrics import HIT_CUTOFFS as HIT_CUTOFFS
     from kofid.evaluation.rankings import JudgedRanking as JudgedRanking
     from kofid.evaluation.rankings import judge as judge
     from kofid.evaluation.rankings import mean_measures as mean_measures
     from kofid.evaluation.rankings import write_rankings as write_rankings
+    from kofid.evaluation.report import check_plot as check_plot
+    from kofid.evaluation.report import comparison_columns as comparison_columns
+    from kofid.evaluation.report import comparison_row as comparison_row
+    from kofid.evaluation.report import markdown as markdown
+    from kofid.evaluation.report import markdown_table as markdown_table
+    from kofid.evaluation.report import write_curves as write_curves
+    from kofid.evaluation.report import write_plot as write_plot
+    from kofid.evaluation.report import write_risk_plot as write_risk_plot
+    from kofid.evaluation.significance import randomization_test as randomization_test
+    from kofid.evaluation.significance import t_test as t_test
+    from kofid.experiments.ablation import Ablation as Ablation
+    from kofid.experiments.ablation import ablation_cells as ablation_cells
+    from kofid.experiments.ablation import ablation_columns as ablation_columns
+    from kofid.experiments.ablation import plot_ablation as plot_ablation
+    from kofid.experiments.ablation import write_ablation as write_ablation
+    from kofid.experiments.grid import Grid as Grid
+    from kofid.experiments.rounds import ROUND_MEASURES as ROUND_MEASURES
+    from kofid.experiments.rounds import Rounds as Rounds
+    from kofid.experiments.settings import assign_settings as assign_settings
+    from kofid.experiments.steps import Step as Step
+    from kofid.experiments.steps import Watcher as Watcher
     from kofid.experiments.tuning import Tuned as Tuned
     from kofid.experiments.tuning import tune as tune
     from kofid.formats import example_to_json as example_to_json
@@ -128,6 +172,17 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.retrieval.sparse.analyzer import CONTENT_TAGS as CONTENT_TAGS
     from kofid.retrieval.weights import RankingOptions as RankingOptions
     from kofid.storage.files import refuse_unwritable as refuse_unwritable
+    from kofid.storage.files import write_file as write_file
+    from kofid.training.distill import distill as distill
+    from kofid.training.options import Contrast as Contrast
+    from kofid.training.options import Distillation as Distillation
+    from kofid.training.options import FreshModel as FreshModel
+    from kofid.training.options import ReadingLengths as ReadingLengths
+    from kofid.training.options import Stage as Stage
+    from kofid.training.options import TrainOptions as TrainOptions
+    from kofid.training.reader import train_reader as train_reader
+    from kofid.training.reranker import train_reranker as train_reranker
+    from kofid.training.retriever import train_retriever as train_retriever
     from kofid.types import Answer as Answer
     from kofid.types import Example as Example
     from kofid.types import Hit as Hit
