@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kofid.errors import IncompatibleArtifactError
+from kofid.korean.kiwi import TAGS
 from kofid.language import say
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.ranking import RANKERS
@@ -65,6 +66,10 @@ def stored_analyzer(directory: Path, settings: dict[str, Any]) -> Analyzer:
         words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
         raise corrupt(directory / USER_DICTIONARY, say("UTF-8이 아닙니다", "not UTF-8")) from error
+    if not all(map(_is_user_word, words)):
+        raise corrupt(
+            directory / USER_DICTIONARY, say("Kiwi의 낱말이 아닌 줄이 있습니다", "a line is no word for Kiwi")
+        )
     return Analyzer.from_settings(settings["analyzer"], settings["ranking"]["weights"], words)
 
 
@@ -103,6 +108,14 @@ def check_settings(directory: Path, settings: Mapping[str, Any]) -> None:
 
 def _bad(directory: Path, key: str) -> Exception:
     return corrupt(directory / MANIFEST, say(f"설정 {key}이(가) 잘못되었습니다", f"bad setting {key}"))
+
+
+def _is_user_word(line: str) -> bool:
+    form, tag, score = (*line.split("\t"), "", "")[:3]
+    try:
+        return bool(form) and (tag or "NNP") in TAGS and _is_number(float(score or 0))
+    except ValueError:
+        return False
 
 
 def _is_text(value: object) -> bool:
