@@ -53,6 +53,11 @@ class Tuned:
     p: float
     trials: list[Trial]
 
+    @property
+    def objective(self) -> str:
+        """The measure that was tuned for."""
+        return OBJECTIVE
+
     def to_json(self) -> dict[str, Any]:
         """Return it without the index."""
         figures = {"before": self.before, "after": self.after, "p": self.p}

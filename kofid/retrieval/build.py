@@ -8,6 +8,7 @@ journal says which segments are finished.
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -30,8 +31,9 @@ from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.builder import write_segments
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.ranking import Ranking
-from kofid.storage.artifacts import JOURNAL, open_artifact, write_artifact
+from kofid.storage.artifacts import JOURNAL, has_unfinished, link_files, open_artifact, write_artifact
 from kofid.storage.files import link_file
+from kofid.storage.ownership import claim_folder, remove_claimed
 from kofid.types import Passage, Progress, silent
 
 # A last segment this small is written anew with what is added, so that many small additions do not add up.
@@ -64,7 +66,7 @@ def build_index(
         journal = BuildJournal(directory, dict(manifest))
         stream = iter(progress(passages, say("패시지 분석", "analysing passages"), None))
         journal.skip(stream)
-        earlier = open_segments(directory, len(analyzer.components))
+        earlier = open_segments(directory, os.listdir(directory), len(analyzer.components))
         with closing(write_segments(directory, stream, analyzer, earlier)) as segments:
             for segment in segments:
                 journal.add(segment)
@@ -76,15 +78,15 @@ def build_index(
 
 def has_interrupted_build(path: Path) -> bool:
     """Tell whether a build was interrupted that ``resume`` could go on with."""
-    return any(path.glob(f".building-gen-*/{JOURNAL}"))
+    return has_unfinished(path)
 
 
 def _complete(
     directory: Path, settings: IndexSettings, encoder: NamedEncoder | None, faiss: str, progress: Progress
 ) -> IndexSettings:
     """Count what is there, refuse an index of nothing, and add vectors; return the settings with all that."""
-    segments = open_segments(directory, len(settings.analyzer.components))
-    passages = Passages(segments, read_deleted(directory))
+    segments = open_segments(directory, os.listdir(directory), len(settings.analyzer.components))
+    passages = Passages(segments, read_deleted(directory, segments))
     has_terms = any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles])
     if not has_terms or not len(passages):
         (directory / JOURNAL).unlink(missing_ok=True)  # there is nothing to go on with
@@ -119,13 +121,14 @@ def add_vectors(
     """
     index = open_artifact(path, "index")
     settings = IndexSettings.from_json(index.settings, path)
-    segments = open_segments(index.directory, len(settings.analyzer.components))
-    passages = Passages(segments, read_deleted(index.directory))
+    segments = open_segments(index.directory, index.files, len(settings.analyzer.components))
+    passages = Passages(segments, read_deleted(index.directory, segments))
     size = shard_size(len(passages), share[1])
     folder = path.with_name(f".{path.name}.vectors-{encoder.fingerprint[:16]}-{size}-{index.directory.name}")
     for other in _shard_folders(path):  # of a run killed after its switch
         if not other.name.endswith(f"-{index.directory.name}"):
-            shutil.rmtree(other, ignore_errors=True)
+            remove_claimed(other)
+    claim_folder(folder)
     shards = VectorShards(folder, len(passages), size)
     _encode(shards, passages, encoder, share, progress)
     if not shards.is_complete:
@@ -136,13 +139,11 @@ def add_vectors(
             raise IncompatibleArtifactError(
                 say(f"{path}: 벡터를 만드는 동안 색인이 바뀌었습니다", f"{path}: the index changed meanwhile")
             )
-        for file in index.directory.iterdir():
-            if file.is_file() and file.name not in ("manifest.json", VECTORS):
-                link_file(file, directory / file.name)
+        link_files(index, directory, but=(VECTORS,))
         settings = replace(settings, dense=_write_vectors(directory, shards, encoder, faiss))
         manifest |= settings.to_json()
     for other in _shard_folders(path):  # those of other shares of this generation as well
-        shutil.rmtree(other, ignore_errors=True)
+        remove_claimed(other)
     return settings
 
 
@@ -206,8 +207,8 @@ def update_index(
         settings = replace(settings, notes={**settings.notes, **(notes or {})})
         faiss = _check_encoder(path, settings, encoder)
         analyzer = stored_analyzer(index.directory, settings)
-        segments = open_segments(index.directory, len(analyzer.components))
-        before = read_deleted(index.directory)
+        segments = open_segments(index.directory, index.files, len(analyzer.components))
+        before = read_deleted(index.directory, segments)
         passages = Passages(segments, before)
         deleted = [set(positions.tolist()) for positions in before]
         _delete_ids(delete, passages, deleted)
@@ -237,9 +238,7 @@ def record_ranking(path: Path, ranking: Ranking, weights: Sequence[float]) -> No
         index = open_artifact(path, "index")
         settings = IndexSettings.from_json(index.settings, path)
         manifest |= replace(settings, ranking=ranking, weights=tuple(weights)).to_json()
-        for file in index.directory.iterdir():
-            if file.name != "manifest.json":
-                link_file(file, directory / file.name)
+        link_files(index, directory)
 
 
 def _check_encoder(path: Path, settings: IndexSettings, encoder: NamedEncoder | None) -> str:

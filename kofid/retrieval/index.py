@@ -85,13 +85,13 @@ class Index:
         # All files are opened now: a later rebuild removes this generation's names, not its open files.
         settings = IndexSettings.from_json(artifact.settings, artifact.directory.parent)
         analyzer = stored_analyzer(artifact.directory, settings)
-        segments = open_segments(artifact.directory, len(analyzer.components))
+        segments = open_segments(artifact.directory, artifact.files, len(analyzer.components))
         return cls(
             artifact,
             settings,
             IndexLexicon(analyzer, segments),
             segments,
-            read_deleted(artifact.directory),
+            read_deleted(artifact.directory, segments),
             ranking or settings.ranking,
             weights or settings.weights,
         )

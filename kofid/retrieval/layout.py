@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from kofid.language import say
 from kofid.retrieval.settings import IndexSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.segment import Segment
-from kofid.storage.arrays import ArrayFile, ArrayWriter
+from kofid.storage.arrays import ArrayFile, ArrayWriter, corrupt_array
+from kofid.storage.manifest import MANIFEST, corrupt
 
 DELETED = "deleted.seg"
-
-
 VECTORS = "dense.faiss"
-
-
 USER_DICTIONARY = "user_dictionary.tsv"
+_SEGMENT = re.compile(r"\d{4,}\.seg")
 
 
-def open_segments(directory: Path, n_components: int) -> list[Segment]:
-    """Open the segments of an index's generation, in order."""
-    names = sorted(file for file in directory.glob("[0-9]*.seg"))
-    return [Segment(name, n_components) for name in names]
+def open_segments(directory: Path, files: Iterable[str], n_components: int) -> list[Segment]:
+    """Open the segments among an index's files, in order; what else lies in its directory is not looked at.
+
+    Raises CorruptArtifactError.
+    """
+    names = sorted((name for name in files if _SEGMENT.fullmatch(name)), key=lambda name: int(name[:-4]))
+    if names != [f"{number:04}.seg" for number in range(len(names))]:
+        raise corrupt(directory / MANIFEST, say("빠진 세그먼트가 있습니다", "a segment is missing"))
+    return [Segment(directory / name, n_components) for name in names]
 
 
 def write_deleted(directory: Path, positions: Sequence[npt.NDArray[np.uint16]]) -> None:
@@ -36,13 +41,22 @@ def write_deleted(directory: Path, positions: Sequence[npt.NDArray[np.uint16]]) 
     file.close()
 
 
-def read_deleted(directory: Path) -> list[npt.NDArray[np.uint16]]:
-    """Return the positions deleted from each segment."""
+def read_deleted(directory: Path, segments: Sequence[Segment]) -> list[npt.NDArray[np.uint16]]:
+    """Return the positions deleted from each segment, in ascending order; raise CorruptArtifactError."""
     file = ArrayFile(directory / DELETED)
-    return [file[name].all() for name in file.names]
+    deleted = [file.array(name, "<u2").all() for name in file.names]
+    if len(deleted) != len(segments):
+        raise corrupt_array(file.path)
+    for positions, segment in zip(deleted, segments, strict=True):
+        if len(positions) and (int(positions[-1]) >= len(segment) or (positions[1:] <= positions[:-1]).any()):
+            raise corrupt_array(file.path)
+    return deleted
 
 
 def stored_analyzer(directory: Path, settings: IndexSettings) -> Analyzer:
     """Return the analyzer of an index; raise IncompatibleArtifactError where Kiwi or the user dictionary is another."""
-    words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
+    try:
+        words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise corrupt(directory / USER_DICTIONARY, say("UTF-8이 아닙니다", "not UTF-8")) from error
     return Analyzer.from_settings(settings.analyzer, settings.weights, words)

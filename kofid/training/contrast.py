@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense.base import Encoder
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """How questions are told from the passages of others.
-
-    Inner products are divided by ``temperature``; ``n_negatives`` are drawn for each question from the hits that are not
-    gold; ``symmetric`` also tells each passage from the questions of others. ``at_a_time`` texts are embedded together
-    (0: all), and again on the way back: a batch of any size fits into memory (Gao et al. 2021, "Scaling Deep Contrastive
-    Learning Batch Size under Memory Limited Setup", section 3).
-    """
-
-    temperature: float = 1.0
-    n_negatives: int = 1
-    symmetric: bool = False
-    at_a_time: int = 0
+    from kofid.training.options import Contrast
 
 
 def in_batch_loss(
@@ -41,14 +25,14 @@ def in_batch_loss(
     question; ``keys`` (n_passages,) are equal where passages are the same: another's gold that is one's own is left out.
     """
     n = len(questions)
-    own = torch.arange(n, device=questions.device)
+    row = torch.arange(n, device=questions.device)
     scores = (questions @ passages.T).float() / temperature
     same = keys[:n, None] == keys[None]
-    same[own, own] = False
-    return cross_entropy(scores.masked_fill(same, -torch.inf), own)
+    same[row, row] = False
+    return cross_entropy(scores.masked_fill(same, -torch.inf), row)
 
 
-def contrastive_loss(encoder: Encoder, how: Contrast) -> Callable[[nn.Module, dict[str, Any]], torch.Tensor]:
+def contrastive_loss(encoder: Encoder, contrast: Contrast) -> Callable[[nn.Module, dict[str, Any]], torch.Tensor]:
     """Return the loss of a batch: tensors of questions and passages by their prefixes, and the passages' ``keys``.
 
     The passages of all processes are candidates, so that several with small batches are one with a large one.
@@ -56,13 +40,13 @@ def contrastive_loss(encoder: Encoder, how: Contrast) -> Callable[[nn.Module, di
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         questions, passages = (
-            _embedded(encoder, part(name, inputs), how.at_a_time) for name in ("question", "passage")
+            _embedded(encoder, part(name, inputs), contrast.at_a_time) for name in ("question", "passage")
         )
         keys = inputs["keys"]
         n = len(questions)
-        value = in_batch_loss(questions, everywhere(passages), everywhere(keys), how.temperature)
-        if how.symmetric:
-            back = in_batch_loss(passages[:n], everywhere(questions), everywhere(keys[:n]), how.temperature)
+        value = in_batch_loss(questions, everywhere(passages), everywhere(keys), contrast.temperature)
+        if contrast.symmetric:
+            back = in_batch_loss(passages[:n], everywhere(questions), everywhere(keys[:n]), contrast.temperature)
             value = (value + back) / 2
         return value
 
@@ -79,9 +63,9 @@ def everywhere(rows: torch.Tensor) -> torch.Tensor:
     distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
     longest = max(int(size) for size in sizes)
     padded = pad(rows, (0, 0) * (rows.dim() - 1) + (0, longest - len(rows)))
-    found = [part[: int(size)] for part, size in zip(all_gather(padded), sizes, strict=True)]  # type: ignore[no-untyped-call]
-    mine = found.pop(distributed.get_rank())
-    return torch.cat([mine, *found])
+    rows_of_rank = [part[: int(size)] for part, size in zip(all_gather(padded), sizes, strict=True)]  # type: ignore[no-untyped-call]
+    mine = rows_of_rank.pop(distributed.get_rank())
+    return torch.cat([mine, *rows_of_rank])
 
 
 def key(name: str) -> int:

@@ -14,8 +14,8 @@ from kofid.devices import choose_device
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.reader import FiDReader
 from kofid.training.data import reader_dataset
-from kofid.training.fid import made_ready, reader_batch
-from kofid.training.trainer import TrainOptions
+from kofid.training.fid import adapted_reader, reader_batch
+from kofid.training.options import TrainOptions
 from kofid.types import Example
 
 # Rows among which the longest batch is looked for.
@@ -34,7 +34,7 @@ def estimate(reader: FiDReader, examples: Sequence[Example], options: TrainOptio
     sample = sorted(rows[:_SAMPLED], key=lambda row: sum(map(len, row["texts"])))[-options.batch_size :]
     device = choose_device(options.device)
     model = reader.model
-    with made_ready(model, options):
+    with adapted_reader(model, options):
         model.to(device).train()
         batch = reader_batch(reader, sample).to(device)
         n_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -65,12 +65,12 @@ def estimate(reader: FiDReader, examples: Sequence[Example], options: TrainOptio
 def _step(model: torch.nn.Module, batch: Batch, options: TrainOptions) -> tuple[int, float]:
     """Go forward and back once; return the bytes kept between the two, and the seconds it took."""
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     device = batch.input_ids.device
@@ -81,7 +81,7 @@ def _step(model: torch.nn.Module, batch: Batch, options: TrainOptions) -> tuple[
         loss.backward()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return sum(kept.values()), time.perf_counter() - start
+    return sum(saved.values()), time.perf_counter() - start
 
 
 def _peak_of_process() -> int:

@@ -11,9 +11,10 @@ from kofid.korean.answers import find_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Spans
 from kofid.reader.extractive.windows import Window
 from kofid.training.data import reader_dataset
-from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
+from kofid.training.encoder import fresh_bert_config, refuse_unknown_size
+from kofid.training.options import Notes, TrainOptions, no_notes
 from kofid.training.tokenizers import train_wordpiece
-from kofid.training.trainer import TrainOptions, train
+from kofid.training.trainer import train
 from kofid.types import Example, OnStep, Passage
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def normalized_loss(
 
     logits = logits.float().masked_fill(~allowed, -torch.inf)
     groups = zip(torch.split(logits, list(sizes)), torch.split(right, list(sizes)), strict=True)
-    losses = [own.flatten().logsumexp(0) - own[marked].logsumexp(0) for own, marked in groups]
+    losses = [group.flatten().logsumexp(0) - group[marked].logsumexp(0) for group, marked in groups]
     return torch.stack(losses).mean()
 
 
@@ -69,12 +70,12 @@ def label_windows(reader: ExtractiveReader, row: dict[str, Any]) -> list[Labelle
     places = [
         _places(passage.text, row["targets"], gold) for passage, gold in zip(passages, row["positive"], strict=True)
     ]
-    found = any(gold and own for gold, own in zip(row["positive"], places, strict=True))
+    gold_has_answer = any(gold and spots for gold, spots in zip(row["positive"], places, strict=True))
     labelled: list[Labelled] = []
     for window in reader.windows(row["question"], passages):
         tokens = [window.tokens(*place) for place in places[window.passage]]
         spot = next((pair for pair in tokens if pair is not None), None)
-        if spot is None or row["positive"][window.passage] or not found:
+        if spot is None or row["positive"][window.passage] or not gold_has_answer:
             labelled.append((window, spot))
     return labelled
 
@@ -98,7 +99,7 @@ def extractive_batch(reader: ExtractiveReader, rows: Sequence[dict[str, Any]]) -
     import torch
 
     questions = [label_windows(reader, row) for row in rows]
-    windows = [entry for own in questions for entry in own]
+    windows = [entry for question in questions for entry in question]
     groups = questions if reader.spans.norm == "shared" else [[entry] for entry in windows]
     inputs, inside = reader.batch([window for window, _ in windows])
     starts, ends, allowed = torch.zeros_like(inside), torch.zeros_like(inside), inside.clone()
@@ -112,7 +113,7 @@ def extractive_batch(reader: ExtractiveReader, rows: Sequence[dict[str, Any]]) -
                 starts[row, first] = ends[row, last] = True
             row += 1
     answered = torch.tensor([spot is not None for _, spot in windows])
-    sizes = torch.tensor([len(own) for own in questions])
+    sizes = torch.tensor([len(question) for question in questions])
     return {"inputs": inputs, "starts": starts, "ends": ends, "allowed": allowed, "answered": answered, "sizes": sizes}
 
 
@@ -128,14 +129,14 @@ def draw_windows(sizes: Sequence[int], answered: Sequence[bool], n: int) -> tupl
     start = 0
     for size in sizes:
         order = torch.randperm(size).tolist() if size > n else range(size)
-        kept = sorted(sorted(order, key=lambda i: not answered[start + i])[:n])  # noqa: B023
-        rows += [start + i for i in kept]
-        counts.append(len(kept))
+        drawn = sorted(sorted(order, key=lambda i: not answered[start + i])[:n])  # noqa: B023
+        rows += [start + i for i in drawn]
+        counts.append(len(drawn))
         start += size
     return rows, counts
 
 
-def train_extractive(
+def fit_extractive(
     reader: ExtractiveReader,
     examples: Sequence[Example],
     options: TrainOptions,
@@ -144,7 +145,9 @@ def train_extractive(
     n_context: int = 10,
     n_windows: int = N_WINDOWS,
     resume: bool = False,
+    keep_checkpoints: bool = False,
     on_step: OnStep | None = None,
+    notes: Notes = no_notes,
 ) -> dict[str, float]:
     """Train ``reader`` in place to mark the answer in each example's first ``n_context`` passages.
 
@@ -152,7 +155,7 @@ def train_extractive(
     step. Raises InputError when there is nothing to learn.
     """
     readable = [replace(e, hits=tuple(h for h in e.hits[:n_context] if h.passage.text.strip())) for e in examples]
-    dataset = reader_dataset(readable, n_context)
+    dataset = reader_dataset(readable, n_context, notes)
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         return extractive_batch(reader, rows)
@@ -165,6 +168,16 @@ def train_extractive(
         start_loss = normalized_loss(output.start_logits, starts, allowed, sizes)
         return (start_loss + normalized_loss(output.end_logits, ends, allowed, sizes)) / 2
 
-    figures = train(reader.model, dataset, collate, loss, options, checkpoints, resume=resume, on_step=on_step)
+    figures = train(
+        reader.model,
+        dataset,
+        collate,
+        loss,
+        options,
+        checkpoints,
+        resume=resume,
+        keep_checkpoints=keep_checkpoints,
+        on_step=on_step,
+    )
     reader.model.eval()
     return figures

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from kofid.errors import UsageError
 from kofid.korean.answers import character_f1, exact_match
-from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target
+from kofid.language import say, setting
+from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
+from kofid.reader.fid.inputs import (
+    encode_inputs,
+    encode_targets,
+    format_input,
+    format_target,
+)
 from kofid.reader.fid.reader import FiDReader
-from kofid.training.data import reader_dataset
+from kofid.training.data import fresh_size, reader_dataset
+from kofid.training.lora import adapted
+from kofid.training.options import FreshModel, Notes, TrainOptions, no_notes
 from kofid.training.tokenizers import train_tokenizer
-from kofid.training.trainer import TrainOptions, train
+from kofid.training.trainer import train
 from kofid.types import Example, OnStep, Passage
 
 if TYPE_CHECKING:
     import torch
+    from datasets import Dataset
     from torch import nn
 
     from kofid.reader.fid.batch import Batch
-    from kofid.reader.fid.model import FusionReader, Variant
+    from kofid.reader.fid.config import Variant
+    from kofid.reader.fid.model import FusionReader
 
-VOCABULARY = 8_000
+# Passages among which those that are too long are counted.
+_COUNTED = 10_000
 # Texts that morphemes are looked up in for a vocabulary: enough for the frequencies of some thousand pieces.
 _ANALYSED = 30_000
 # Words and digits around every question, passage and answer, which a reader's own texts may lack.
@@ -42,21 +55,21 @@ def fresh_reader(
     variant: Variant | None = None,
     *,
     skt: bool = False,
-    n_decoder_layers: int | None = None,
-    vocab_size: int = VOCABULARY,
-    morphemes: bool = False,
+    fresh: FreshModel | None = None,
+    max_tokens: int = PASSAGE_TOKENS,
     seed: int = 1,
 ) -> FiDReader:
     """Return an untrained reader of a named size with a tokenizer learned from ``texts`` (see ``train_tokenizer``)."""
     from kofid.devices import seed_everything
     from kofid.reader.fid.init import fresh_reader_model
 
-    if morphemes:
+    fresh = fresh or FreshModel()
+    if fresh.morphemes:
         texts = Random(seed).sample(texts, min(_ANALYSED, len(texts)))
-    tokenizer = train_tokenizer([*texts, _FRAME], vocab_size, morphemes=morphemes)
+    tokenizer = train_tokenizer([*texts, _FRAME], fresh.vocab_size, morphemes=fresh.morphemes)
     seed_everything(seed)
-    options: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
-    return FiDReader(fresh_reader_model(size, len(tokenizer), variant, **options), tokenizer)
+    model = fresh_reader_model(size, len(tokenizer), variant, skt=skt, n_decoder_layers=fresh.n_decoder_layers)
+    return FiDReader(model, tokenizer, max_tokens=max_tokens)
 
 
 def initial_reader(
@@ -66,33 +79,52 @@ def initial_reader(
     *,
     skt: bool = False,
     decoder: str | None = None,
-    n_decoder_layers: int | None = None,
-    vocab_size: int = VOCABULARY,
-    morphemes: bool = False,
+    fresh: FreshModel | None = None,
+    max_tokens: int = PASSAGE_TOKENS,
+    answer_tokens: int = ANSWER_TOKENS,
     seed: int = 1,
 ) -> FiDReader:
     """Return the reader to train: ``fresh:SIZE``, or one made of checkpoints (for ``skt`` a T5 and, as ``decoder``, a GPT-2).
 
-    A fusion reader that ``model`` already is keeps its own options where ``variant`` says nothing. Raises InputError.
+    A fusion reader that ``model`` already is keeps its own options where ``variant`` says nothing; a FiDSKT among them needs
+    no ``decoder``. Raises UsageError where kind and decoder do not go together, InputError for what is no model.
     """
     from kofid.reader.fid.checkpoints import join, open_gpt2, open_reader_model
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.reader.fid.reader import open_tokenizer
 
-    if model.startswith("fresh:"):
-        size = model.removeprefix("fresh:")
-        shape: dict[str, Any] = {"skt": skt, "n_decoder_layers": n_decoder_layers}
-        return fresh_reader(size, texts, variant, vocab_size=vocab_size, morphemes=morphemes, seed=seed, **shape)
-    if decoder is None:
-        own = open_reader_model(model).variant
-        asked = replace(variant, match=variant.match or own.match, copying=variant.copying or own.copying)
-        return FiDReader.load(model, variant=None if variant == Variant() else asked)
-    joined = join(open_reader_model(model), open_gpt2(decoder), variant)
-    return FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder))
+    size = fresh_size(model)
+    if size is not None:
+        reader = fresh_reader(size, texts, variant, skt=skt, fresh=fresh, max_tokens=max_tokens, seed=seed)
+        return with_answer_tokens(reader, answer_tokens)
+    start = open_reader_model(model)
+    if start.decoder_config is not None and decoder is not None:
+        name, second = setting("model", model), setting("decoder", decoder)
+        message = f"{name}에는 이미 디코더가 있습니다: {second}는 빼세요"
+        raise UsageError(say(message, f"{name} has a decoder of its own: leave out {second}"))
+    if decoder is not None:
+        joined = join(start, open_gpt2(decoder), variant)
+        reader = FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder), max_tokens=max_tokens)
+        return with_answer_tokens(reader, answer_tokens)
+    if skt and start.decoder_config is None:
+        kind, missing = setting("kind", "skt"), setting("decoder")
+        raise UsageError(say(f"{kind}에는 {missing}가 있어야 합니다", f"{kind} needs {missing}"))
+    before = start.variant
+    extended = replace(variant, match=variant.match or before.match, copying=variant.copying or before.copying)
+    reader = FiDReader.load(model, variant=None if variant == Variant() else extended, max_tokens=max_tokens)
+    return with_answer_tokens(reader, answer_tokens)
 
 
-def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:
-    """Return the packed batch of rows of ``reader_dataset``; of several right answers one is drawn (torch's seed)."""
+def with_answer_tokens(reader: FiDReader, answer_tokens: int) -> FiDReader:
+    """Return a reader of the same model and tokenizers that writes at most so many tokens."""
+    return reader.with_options(decoding=replace(reader.decoding, answer_tokens=answer_tokens))
+
+
+def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]], answer_tokens: int = ANSWER_TOKENS) -> Batch:
+    """Return the packed batch of rows of ``reader_dataset``; of several right answers one is drawn (torch's seed).
+
+    Answers are cut at ``answer_tokens``.
+    """
     import torch
 
     pointing = reader.model.variant.pointing
@@ -110,8 +142,8 @@ def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]]) -> Batch:
         targets.append(format_target(answer, sources if pointing else None))
     if reader.model.copying is not None:
         tokens |= {"batch": batch}
-    batch.labels = encode_targets(reader.decoder_tokenizer, targets, **tokens)
-    return batch
+    labels = encode_targets(reader.decoder_tokenizer, targets, answer_tokens, **tokens)
+    return replace(batch, labels=labels)
 
 
 def draw_target(row: dict[str, Any], seed: int, epoch: int) -> str:
@@ -128,7 +160,7 @@ def starts_random(name: str) -> bool:
     return name.startswith("bridge.") or _CROSS.search(name) is not None
 
 
-def train_reader(
+def fit_fid(
     reader: FiDReader,
     examples: Sequence[Example],
     options: TrainOptions,
@@ -136,15 +168,19 @@ def train_reader(
     *,
     dev: Sequence[Example] = (),
     n_context: int = 10,
+    answer_tokens: int = ANSWER_TOKENS,
     resume: bool = False,
-    keep: bool = False,
+    keep_checkpoints: bool = False,
     on_step: OnStep | None = None,
+    notes: Notes = no_notes,
 ) -> dict[str, float]:
     """Train ``reader`` in place to write the target from each example's first ``n_context`` passages.
 
-    With ``dev`` it ends with the weights that had the best exact match there. See ``train`` for the rest.
+    With ``dev`` it ends with the weights that had the best exact match there. ``notes`` is told what is cut or left out.
+    See ``train`` for the rest.
     """
-    dataset = reader_dataset(examples, n_context)
+    dataset = reader_dataset(examples, n_context, notes)
+    note_cuts(reader, dataset, answer_tokens, notes)
     epoch = 0
 
     def set_epoch(number: int) -> None:
@@ -152,14 +188,15 @@ def train_reader(
         epoch = number
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = reader_batch(reader, [row | {"targets": [draw_target(row, options.seed, epoch)]} for row in rows])
+        drawn = [row | {"targets": [draw_target(row, options.seed, epoch)]} for row in rows]
+        batch = reader_batch(reader, drawn, answer_tokens)
         return {"batch": batch, "labels": batch.labels}
 
     def loss(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         value, _ = model(inputs["batch"].to(reader.model.device))
         return value  # type: ignore[no-any-return]
 
-    with made_ready(reader.model, options) as merged:
+    with adapted_reader(reader.model, options) as merged:
 
         def evaluate() -> dict[str, float]:
             with merged():
@@ -173,38 +210,50 @@ def train_reader(
             options,
             checkpoints,
             dev=evaluate if dev else None,
-            first=starts_random,
+            trains_first=starts_random,
             on_epoch=set_epoch,
             resume=resume,
-            keep=keep,
+            keep_checkpoints=keep_checkpoints,
             on_step=on_step,
         )
     reader.model.eval()
     return figures
 
 
+def note_cuts(reader: FiDReader, dataset: Dataset, answer_tokens: int, notes: Notes) -> None:
+    """Tell how many answers, and which share of the passages, are longer than what is learned of them."""
+    n_cut = n_passages = n_long = 0
+    every = max(1, len(dataset) * len(dataset[0]["texts"]) // _COUNTED)
+    for number, row in enumerate(dataset):
+        lengths = map(len, reader.decoder_tokenizer(row["targets"])["input_ids"])
+        n_cut += any(length > answer_tokens for length in lengths)
+        if number % every == 0:
+            passages = (Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True))
+            rows = reader.tokenizer([format_input(row["question"], passage) for passage in passages])["input_ids"]
+            n_passages += len(rows)
+            n_long += sum(len(tokens) > reader.max_tokens for tokens in rows)
+    if n_cut:
+        limit = setting("answer_tokens", answer_tokens)
+        notes(
+            say(f"질문 {n_cut}개의 답이 {limit}에서 잘립니다", f"the answers of {n_cut} questions are cut at {limit}")
+        )
+    if n_long:
+        limit, share = setting("max_tokens", reader.max_tokens), f"{100 * n_long / n_passages:.1f} %"
+        notes(say(f"패시지의 {share}가 {limit}에서 잘립니다", f"{share} of the passages are cut at {limit}"))
+
+
 @contextmanager
-def made_ready(model: FusionReader, options: TrainOptions) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+def adapted_reader(model: FusionReader, options: TrainOptions) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
     """Set ``model`` up for training: gradient checkpointing and adapters, which are merged into it in the end.
 
     Yields a context in which it can be read with: adapters merged for a while.
     """
-    from kofid.devices import seed_everything
-
+    joined = model.decoder_config is not None
     model.encoder.checkpointing = options.gradient_checkpointing
     try:
-        if options.lora:
-            from kofid.training.lora import Adapters
-
-            seed_everything(options.seed)
-            joined = model.decoder_config is not None
-            adapters = Adapters(
-                model, options.lora, lambda name: name.startswith(_ADDED) or (joined and starts_random(name))
-            )
-            yield adapters.merged
-            adapters.merge()
-        else:
-            yield nullcontext
+        whole = lambda name: name.startswith(_ADDED) or (joined and starts_random(name))  # noqa: E731
+        with adapted(model, options.lora, options.seed, whole) as merged:
+            yield merged
     finally:
         model.encoder.checkpointing = False
 
@@ -214,18 +263,17 @@ def dev_figures(reader: FiDReader, examples: Sequence[Example], n_context: int) 
     import torch
     from torch import distributed
 
-    many = distributed.is_available() and distributed.is_initialized()
-    rank, n_processes = (distributed.get_rank(), distributed.get_world_size()) if many else (0, 1)
+    is_distributed = distributed.is_available() and distributed.is_initialized()
+    rank, n_processes = (distributed.get_rank(), distributed.get_world_size()) if is_distributed else (0, 1)
     training = reader.model.training
-    settings: dict[str, Any] = {"max_tokens": reader.max_tokens, "decoding": reader.decoding}
-    now = FiDReader(reader.model, reader.tokenizer, reader.decoder_tokenizer, n_context=n_context, **settings)
+    candidate = reader.with_options(n_context=n_context)
     sums = torch.zeros(2, dtype=torch.float64)
     for example in examples[rank::n_processes]:
-        answers = now.read(example.question.text, example.hits)
-        said, right = answers[0].text if answers else "", example.question.answers
-        sums += torch.tensor([float(exact_match(said, right)), character_f1(said, right)], dtype=torch.float64)
+        answers = candidate.read(example.question.text, example.hits)
+        said, gold = answers[0].text if answers else "", example.question.answers
+        sums += torch.tensor([float(exact_match(said, gold)), character_f1(said, gold)], dtype=torch.float64)
     reader.model.train(training)
-    if many:
+    if is_distributed:
         sums = sums.to(reader.model.device)
         distributed.all_reduce(sums)
     em, f1 = (sums / len(examples)).tolist()

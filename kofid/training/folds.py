@@ -22,17 +22,17 @@ def folds(examples: Sequence[Example], n: int, seed: int = 1) -> list[tuple[list
     for example in examples:
         gold = [hit.passage.id for hit in example.hits if is_positive(example.question, hit.passage)]
         names = [example.question.text, *example.question.positive_ids, *gold]
-        found = sorted({group[name] for name in names if name in group})
-        home = found[0] if found else len(members)
-        if not found:
+        joined = sorted({group[name] for name in names if name in group})
+        home = joined[0] if joined else len(members)
+        if not joined:
             members.append([])
-        for other in found[1:]:  # this example joins groups that were apart
+        for other in joined[1:]:  # this example joins groups that were apart
             members[home] += members[other]
             members[other] = []
             group |= {name: home for name, number in group.items() if number == other}
         group |= dict.fromkeys(names, home)
         members[home].append(example)
-    groups = [own for own in members if own]
+    groups = [together for together in members if together]
     if len(groups) < n:
         raise InputError(
             say(f"{n}겹으로 나눌 질문이 모자랍니다", f"too few questions for {n} folds that share no passage")
@@ -40,6 +40,6 @@ def folds(examples: Sequence[Example], n: int, seed: int = 1) -> list[tuple[list
     Random(seed).shuffle(groups)
     groups.sort(key=len, reverse=True)  # the largest first, for folds of one size
     parts: list[list[Example]] = [[] for _ in range(n)]
-    for own in groups:
-        min(parts, key=len).extend(own)
-    return [([e for j, own in enumerate(parts) if j != i for e in own], part) for i, part in enumerate(parts)]
+    for together in groups:
+        min(parts, key=len).extend(together)
+    return [([e for j, other in enumerate(parts) if j != i for e in other], part) for i, part in enumerate(parts)]

@@ -30,14 +30,14 @@ KEPT = 0.4
 
 def sample_texts(passages: Iterable[Passage], n: int, seed: int = 1) -> list[str]:
     """Return titles and texts of at most ``n`` passages, each as likely as any other (Vitter 1985, algorithm R)."""
-    chance = Random(seed)
-    chosen: list[Passage] = []
+    rng = Random(seed)
+    sample: list[Passage] = []
     for seen, passage in enumerate(passages):
         if seen < n:
-            chosen.append(passage)
-        elif (place := chance.randrange(seen + 1)) < n:
-            chosen[place] = passage
-    return [f"{passage.title} {passage.text}" for passage in chosen]
+            sample.append(passage)
+        elif (place := rng.randrange(seen + 1)) < n:
+            sample[place] = passage
+    return [f"{passage.title} {passage.text}" for passage in sample]
 
 
 class Pairs:
@@ -51,9 +51,9 @@ class Pairs:
         articles: list[int] = []
         numbers: dict[str, int] = {}
         stream = iter(passages)
-        while some := list(islice(stream, _AT_A_TIME)):
+        while batch := list(islice(stream, _AT_A_TIME)):
             texts: list[str] = []
-            for passage in some:
+            for passage in batch:
                 sentences = [passage.text[a:b] for a, b in sentence_spans(passage.text)]
                 texts += [passage.title, *sentences]
                 counts.append(1 + len(sentences))
@@ -74,22 +74,22 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def draw(self, number: int, chance: Generator) -> tuple[Tokens, Tokens]:
+    def draw(self, number: int, rng: Generator) -> tuple[Tokens, Tokens]:
         """Return the tokens of a question and of its passage, made of the passage of this number."""
         row = int(self.rows[number])
         first, last = int(self._firsts[row]), int(self._firsts[row + 1])
-        chosen = int(chance.integers(first + 1, last))
-        sentence = self._part(chosen, chosen + 1)
-        kept = sentence[chance.random(len(sentence)) < chance.uniform(KEPT, 1.0)]
-        question = kept if len(kept) else sentence
+        picked = int(rng.integers(first + 1, last))
+        sentence = self._part(picked, picked + 1)
+        thinned = sentence[rng.random(len(sentence)) < rng.uniform(KEPT, 1.0)]
+        question = thinned if len(thinned) else sentence
         title = self._part(first, first + 1)
-        if chance.random() < TITLED or not len(question):
+        if rng.random() < TITLED or not len(question):
             question = np.concatenate([title, question])
         other = row + 1
-        if chance.random() < NEIGHBOUR and other < len(self._articles) and self._articles[other] == self._articles[row]:
+        if rng.random() < NEIGHBOUR and other < len(self._articles) and self._articles[other] == self._articles[row]:
             return question, self._part(int(self._firsts[other]), int(self._firsts[other + 1]))
-        if chance.random() < TAKEN_OUT and last - first > 2:
-            return question, np.concatenate([self._part(first, chosen), self._part(chosen + 1, last)])
+        if rng.random() < TAKEN_OUT and last - first > 2:
+            return question, np.concatenate([self._part(first, picked), self._part(picked + 1, last)])
         return question, self._part(first, last)
 
     def example(self, texts: Callable[[Sequence[list[int]]], list[str]]) -> dict[str, str]:

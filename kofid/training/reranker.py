@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kofid.retrieval.reranker import CrossEncoder
-from kofid.training.data import is_positive, retriever_dataset
-from kofid.training.retriever import fresh_bert_config, refuse_unknown_size
-from kofid.training.trainer import TrainOptions, train
-from kofid.types import Example, OnStep
+from kofid.retrieval.modes import SearchMode
+from kofid.retrieval.reranker import CrossEncoder, open_cross_encoder
+from kofid.training.data import (
+    Paths,
+    example_texts,
+    first_example,
+    fresh_size,
+    is_positive,
+    load_examples,
+    path_names,
+    retriever_dataset,
+)
+from kofid.training.encoder import fresh_bert_config, refuse_unknown_size
+from kofid.training.options import RERANKER, Notes, TrainOptions, no_notes, refuse_options, said_once
+from kofid.training.run import Fit, run_settings, run_training
+from kofid.training.trainer import train
+from kofid.types import Example, OnStep, Progress, silent
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +47,7 @@ def fresh_cross_encoder(size: str, texts: Sequence[str], *, vocab_size: int = 8_
     return CrossEncoder(BertForSequenceClassification(config), tokenizer)
 
 
-def train_reranker(
+def fit_reranker(
     reranker: CrossEncoder,
     examples: Sequence[Example],
     options: TrainOptions,
@@ -45,6 +57,7 @@ def train_reranker(
     dev: Sequence[Example] = (),
     resume: bool = False,
     on_step: OnStep | None = None,
+    notes: Notes = no_notes,
 ) -> dict[str, float]:
     """Train ``reranker`` in place to tell a gold passage from ``n_negatives`` others found for the question.
 
@@ -62,9 +75,9 @@ def train_reranker(
 
         pairs, sizes = [], []
         for row in rows:
-            chance = Random(f"{options.seed} {epoch} {row['question']}")
-            negatives = chance.sample(row["negatives"], min(n_negatives, len(row["negatives"])))
-            pairs += reranker.pairs(row["question"], [chance.choice(row["positives"]), *negatives])
+            rng = Random(f"{options.seed} {epoch} {row['question']}")
+            negatives = rng.sample(row["negatives"], min(n_negatives, len(row["negatives"])))
+            pairs += reranker.pairs(row["question"], [rng.choice(row["positives"]), *negatives])
             sizes.append(1 + len(negatives))
         return {**reranker.batch(pairs), "sizes": torch.tensor(sizes)}
 
@@ -78,7 +91,7 @@ def train_reranker(
 
     figures = train(
         reranker.model,
-        retriever_dataset(examples),
+        retriever_dataset(examples, notes),
         collate,
         loss,
         options,
@@ -86,7 +99,7 @@ def train_reranker(
         dev=(lambda: dev_figures(reranker, dev)) if dev else None,
         on_epoch=set_epoch,
         resume=resume,
-        keep=True,  # until the reranker is written
+        keep_checkpoints=True,  # until the reranker is written
         on_step=on_step,
     )
     reranker.model.eval()
@@ -100,8 +113,78 @@ def dev_figures(reranker: CrossEncoder, examples: Sequence[Example]) -> dict[str
     ranks = []
     for example in examples:
         hits = reranker.rerank(example.question.text, example.hits)
-        found = [rank for rank, hit in enumerate(hits, 1) if is_positive(example.question, hit.passage)]
-        ranks.append(found[0] if found else np.inf)
+        gold = (rank for rank, hit in enumerate(hits, 1) if is_positive(example.question, hit.passage))
+        ranks.append(next(gold, np.inf))
     reranker.model.train(training)
     first = np.array(ranks, dtype=np.float64)
     return {"hit1": float((first == 1).mean()), "mrr": float((1 / first).mean()), "hit5": float((first <= 5).mean())}
+
+
+def train_reranker(
+    data: Paths,
+    output: Path,
+    *,
+    index: Path | None = None,
+    model: str = "fresh:mini",
+    vocab_size: int = 8_000,
+    n_negatives: int = 4,
+    options: TrainOptions = RERANKER,
+    dev: str | None = None,
+    mode: SearchMode = SearchMode.SPARSE,
+    n_context: int = 20,
+    encoding: str | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
+    progress: Progress = silent,
+    on_step: OnStep | None = None,
+    notes: Notes = no_notes,
+) -> dict[str, Any]:
+    """Train a cross-encoder, write it to ``output``, and return its figures.
+
+    ``data`` is FiD JSON, or question files whose passages, negatives among them, ``mode`` finds in ``index``. ``model`` is
+    an encoder's folder or name, or ``fresh:SIZE``. With ``dry_run`` nothing is trained: the first example comes back.
+    Raises UsageError for settings that do not go together.
+    """
+    refuse_options(options, has_dev=dev is not None)
+
+    def load(paths: Sequence[str]) -> list[Example]:
+        return load_examples(
+            paths,
+            index,
+            n_context=n_context,
+            mode=mode,
+            encoding=encoding,
+            limit=limit,
+            device=options.device,
+            progress=progress,
+        )
+
+    files = path_names(data)
+    examples = load(files)
+    if dry_run:
+        return first_example(examples)
+    held_out = load([dev]) if dev else []
+    size = fresh_size(model)
+    if size is None:
+        reranker = open_cross_encoder(model, "cpu", new_head=True)
+    else:
+        reranker = fresh_cross_encoder(size, example_texts(examples), vocab_size=vocab_size, seed=options.seed)
+
+    def fit(checkpoints: Path, on_step: OnStep | None) -> Fit:
+        return Fit(
+            fit_reranker(
+                reranker,
+                examples,
+                options,
+                checkpoints,
+                n_negatives=n_negatives,
+                dev=held_out,
+                resume=resume,
+                on_step=on_step,
+                notes=said_once(notes),
+            )
+        )
+
+    settings = run_settings(options, model=model, data=files, negatives=n_negatives)
+    return run_training(Path(output), "reranker", settings, reranker, fit, on_step)

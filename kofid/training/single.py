@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from kofid.korean.answers import has_answer
+from kofid.reader.fid.config import ANSWER_TOKENS
 from kofid.reader.fid.single import SingleReader
 from kofid.training.data import is_positive
-from kofid.training.fid import train_reader
-from kofid.training.trainer import TrainOptions
+from kofid.training.fid import fit_fid
+from kofid.training.options import Notes, TrainOptions, no_notes
 from kofid.types import Example, OnStep
 
 
@@ -29,17 +30,30 @@ def one_passage_examples(reader: SingleReader, examples: Sequence[Example]) -> I
                 yield replace(example, hits=(replace(hit, passage=piece),))
 
 
-def train_single(
+def fit_single(
     reader: SingleReader,
     examples: Sequence[Example],
     options: TrainOptions,
     checkpoints: Path,
     *,
     n_context: int = 10,
+    answer_tokens: int = ANSWER_TOKENS,
     resume: bool = False,
+    keep_checkpoints: bool = False,
     on_step: OnStep | None = None,
+    notes: Notes = no_notes,
 ) -> dict[str, float]:
     """Train ``reader`` in place to write the target from each gold passage among an example's first ``n_context``."""
-    first = [replace(example, hits=example.hits[:n_context]) for example in examples]
-    alone = list(one_passage_examples(reader, first))
-    return train_reader(reader.reader, alone, options, checkpoints, n_context=1, resume=resume, on_step=on_step)
+    cut = [replace(example, hits=example.hits[:n_context]) for example in examples]
+    return fit_fid(
+        reader.reader,
+        list(one_passage_examples(reader, cut)),
+        options,
+        checkpoints,
+        n_context=1,
+        answer_tokens=answer_tokens,
+        resume=resume,
+        keep_checkpoints=keep_checkpoints,
+        on_step=on_step,
+        notes=notes,
+    )

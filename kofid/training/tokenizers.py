@@ -36,8 +36,8 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, *, morphemes: bool = 
         texts = list(cut_at_morphemes(texts))
         seeds = _seed_pieces(texts)
     counts = Counter(chain.from_iterable(texts))
-    kept = {_CUT, *(character for character, _ in counts.most_common(vocab_size // 2))}
-    rare = {ord(character): " " for character in counts if character not in kept}
+    alphabet = {_CUT, *(character for character, _ in counts.most_common(vocab_size // 2))}
+    rare = {ord(character): " " for character in counts if character not in alphabet}
     model = io.BytesIO()
     with NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
         file.write(seeds.translate(rare))
@@ -84,16 +84,16 @@ def _seed_pieces(texts: Sequence[str]) -> str:
         for start in range(len(segment)):
             for end in range(start + 2, min(len(segment), start + _LONGEST) + 1):
                 counts[segment[start:end]] += n
-    kept = sorted((piece for piece, n in counts.items() if n > 1), key=lambda piece: (-counts[piece], piece))
-    return "".join(f"{piece}\t{counts[piece]}\n" for piece in kept[:_SEEDS] if not set(piece) & {_CUT, "\t"})
+    pieces = sorted((piece for piece, n in counts.items() if n > 1), key=lambda piece: (-counts[piece], piece))
+    return "".join(f"{piece}\t{counts[piece]}\n" for piece in pieces[:_SEEDS] if not set(piece) & {_CUT, "\t"})
 
 
 def cut_at_morphemes(texts: Sequence[str]) -> Iterator[str]:
     """Yield each text with a mark between the morphemes of a word, contracted ones left together."""
     from kofid.korean.kiwi import analyze_many
 
-    for text, found in zip(texts, analyze_many(texts), strict=True):
-        borders = {b.start for a, b in pairwise(found) if a.end == b.start}
+    for text, morphemes in zip(texts, analyze_many(texts), strict=True):
+        borders = {b.start for a, b in pairwise(morphemes) if a.end == b.start}
         cuts = [0, *sorted(borders), len(text)]
         yield _CUT.join(text[start:end] for start, end in pairwise(cuts))
 
@@ -117,10 +117,10 @@ def train_wordpiece(texts: Sequence[str], vocab_size: int) -> BertTokenizer:
     characters: Counter[str] = Counter()
     for text in texts:
         characters.update("".join(text.split()))
-    kept = sorted(c for c, _ in characters.most_common((vocab_size - len(_SPECIAL)) // 4))
-    rare = str.maketrans({c: " " for c in set(characters).difference(kept)})
+    common = sorted(c for c, _ in characters.most_common((vocab_size - len(_SPECIAL)) // 4))
+    rare = str.maketrans({c: " " for c in set(characters).difference(common)})
     # Named beforehand, for the trainer numbers what it meets in an order that differs from run to run, and breaks ties by it.
-    alphabet = [*kept, *(f"##{c}" for c in kept)]
+    alphabet = [*common, *(f"##{c}" for c in common)]
     learned = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learned.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordPieceTrainer(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kofid.errors import ResourceError, UsageError
-from kofid.language import say
-from kofid.training.resume import has_ended, last_checkpoint, load_weights
+from kofid.language import say, setting
+from kofid.storage.ownership import claim_folder, remove_claimed
+from kofid.training.checkpoints import STATE, has_ended, last_checkpoint, load_weights
+from kofid.training.options import TrainOptions
 from kofid.types import OnStep
 
 if TYPE_CHECKING:
@@ -20,43 +20,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
-    from kofid.training.callbacks import Average, Dev, Loss, LossTrainer
+    from kofid.training.callbacks import WeightAverage
+    from kofid.training.hf_trainer import Dev, Loss, LossTrainer
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, "torch.Tensor"]]
 
-# Transformers' names of the schedules; all of them rise for the share ``warmup`` of the steps first.
-SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a training run is told. ``max_steps`` of -1 means that ``epochs`` counts.
-
-    ``warmup`` is a share of the steps; ``ema`` the decay of averaged weights (0: none); ``patience`` the evaluations
-    without a better one that end a run (0: never). Readers only: ``lora`` is the rank of adapters (0: none);
-    ``warmup_cross`` the steps in which only bridge and cross-attention train.
-    """
-
-    epochs: float = 3.0
-    max_steps: int = -1
-    batch_size: int = 8
-    accumulate: int = 1
-    learning_rate: float = 1e-4
-    optimizer: str = "adamw"
-    schedule: str = "linear"
-    warmup: float = 0.06
-    weight_decay: float = 0.01
-    save_steps: int = 500
-    eval_steps: int = 500
-    patience: int = 0
-    seed: int = 1
-    bf16: bool = False
-    gradient_checkpointing: bool = False
-    ema: float = 0.0
-    lora: int = 0
-    warmup_cross: int = 0
-    report: str = "none"
-    device: str = "auto"
+# Transformers' names of its own schedules; all of them rise for the share ``warmup`` of the steps first.
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup", "cyclic": "constant"}
 
 
 def train(
@@ -68,51 +38,54 @@ def train(
     checkpoints: Path,
     *,
     dev: Dev | None = None,
-    first: Callable[[str], bool] | None = None,
+    trains_first: Callable[[str], bool] | None = None,
     on_epoch: Callable[[int], None] | None = None,
-    by_itself: bool = False,
+    average_gradients: bool = False,
     resume: bool = False,
-    keep: bool = False,
+    keep_checkpoints: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
     """Train ``model`` in place and return the number of steps, the mean loss and the best of ``dev``.
 
-    AdamW, or Adafactor with steps scaled by each weight's size; gradients clipped at 1. ``dev`` returns measures,
+    AdamW, or Adafactor, its steps scaled by each weight's size; gradients clipped at 1. ``dev`` returns measures,
     the most important first, of the model as it is: the model ends with the weights that had the highest, else with the
-    last, averaged where ``options.ema`` says so. ``first`` chooses the parameters, by name, that train alone for ``options.warmup_cross``
-    steps. ``on_epoch`` is told the number of each epoch.
+    last, averaged where ``options.ema`` says so. ``trains_first`` chooses the parameters, by name, that train alone for
+    ``options.warmup_cross`` steps. ``on_epoch`` is told the number of each epoch.
 
-    Checkpoints go to ``checkpoints`` and are removed when all is done, unless ``keep``; ``resume`` goes on from the last
+    Checkpoints go to ``checkpoints`` and are removed when all is done, unless ``keep_checkpoints``; ``resume`` goes on from the last
     one. A loss that is not finite stops the run, checkpoints kept. Under ``torchrun`` every process calls this; ``loss``
-    must then call the model that it is given, or ``by_itself`` say that it does not.
+    must then call the model that it is given, or ``average_gradients`` say that it does not.
     """
     from transformers import PrinterCallback
 
     from kofid.devices import choose_device, seed_everything
-    from kofid.training.callbacks import Average, LossTrainer
+    from kofid.training.callbacks import WeightAverage
+    from kofid.training.hf_trainer import LossTrainer
 
     checkpoints = checkpoints.resolve()
     last = last_checkpoint(checkpoints)
     if last is not None and not resume:
         raise UsageError(
             say(
-                f"{checkpoints}에 끝나지 않은 훈련이 있습니다. 이어서 하려면 --resume, 처음부터 하려면 그 디렉터리를 지우세요.",
-                f"{checkpoints} holds an unfinished run; go on with --resume, or remove it to start afresh",
+                f"{checkpoints}에 끝나지 않은 훈련이 있습니다. 이어서 하려면 {setting('resume')}, 처음부터 하려면 그 디렉터리를 지우세요.",
+                f"{checkpoints} holds an unfinished run; go on with {setting('resume')}, or remove it to start afresh",
             )
         )
+    claim_folder(checkpoints)
     device = choose_device(options.device)
     seed_everything(options.seed)
-    average = Average(options.ema, last) if options.ema else None
+    average = WeightAverage(options.ema, last) if options.ema else None
     trainer = LossTrainer(
         loss,
         dev,
         average,
-        by_itself=by_itself,
+        options,
+        average_gradients=average_gradients,
         model=model,
         args=_arguments(options, checkpoints, device.type),
         train_dataset=dataset,
         data_collator=collate,
-        callbacks=_callbacks(options, checkpoints, average, dev, first, on_epoch, on_step),
+        callbacks=_callbacks(options, checkpoints, average, dev, trains_first, on_epoch, on_step),
         optimizers=(_optimizer(model, options), None),
     )
     # The Trainer prints its logs; kofid's commands show progress themselves.
@@ -121,16 +94,16 @@ def train(
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward no longer casts to bfloat16
     model.to("cpu")
     trainer.accelerator.wait_for_everyone()  # before the checkpoints go
-    if not keep and trainer.is_world_process_zero():
-        shutil.rmtree(checkpoints, ignore_errors=True)
+    if not keep_checkpoints and trainer.is_world_process_zero():
+        remove_claimed(checkpoints)
     return _figures(trainer.state)
 
 
-def _fit(trainer: LossTrainer, model: nn.Module, checkpoints: Path, last: Path | None, average: Average | None) -> None:
+def _fit(
+    trainer: LossTrainer, model: nn.Module, checkpoints: Path, last: Path | None, average: WeightAverage | None
+) -> None:
     """Train, unless that was done and only the end of it was lost, and leave ``model`` with the weights to keep."""
     from transformers import TrainerState
-
-    from kofid.training.resume import STATE
 
     ended = last is not None and has_ended(last)
     if ended:
@@ -161,23 +134,23 @@ def _figures(state: Any) -> dict[str, float]:
 def _callbacks(
     options: TrainOptions,
     checkpoints: Path,
-    average: Average | None,
+    average: WeightAverage | None,
     dev: Dev | None,
-    first: Callable[[str], bool] | None,
+    trains_first: Callable[[str], bool] | None,
     on_epoch: Callable[[int], None] | None,
     on_step: OnStep | None,
 ) -> list[Any]:
-    from kofid.training.callbacks import Epochs, Evaluations, Waiting, Watch
+    from kofid.training.callbacks import EpochStart, LossWatch, RegularEvaluation, WarmupFreeze
 
-    callbacks: list[Any] = [Watch(checkpoints, on_step)]
+    callbacks: list[Any] = [LossWatch(checkpoints, on_step)]
     if on_epoch is not None:
-        callbacks.append(Epochs(on_epoch))
+        callbacks.append(EpochStart(on_epoch))
     if average is not None:
         callbacks.append(average)
     if dev is not None:
-        callbacks.append(Evaluations(options.eval_steps, options.patience))
-    if first is not None and options.warmup_cross:
-        callbacks.append(Waiting(options.warmup_cross, first))
+        callbacks.append(RegularEvaluation(options.eval_steps, options.patience))
+    if trains_first is not None and options.warmup_cross:
+        callbacks.append(WarmupFreeze(options.warmup_cross, trains_first))
     return [*callbacks, *_reports(options.report, checkpoints)]
 
 
@@ -188,16 +161,17 @@ def _reports(report: str, checkpoints: Path) -> list[Any]:
     if find_spec(report) is None:
         raise ResourceError(
             say(
-                f"--report {report}에는 {report} 패키지가 필요합니다: pip install {report}",
-                f"--report {report} needs the package {report}: pip install {report}",
+                f"{setting('report', report)}에는 {report} 패키지가 필요합니다: pip install {report}",
+                f"{setting('report', report)} needs the package {report}: pip install {report}",
             )
         )
     from transformers.integrations import TensorBoardCallback, WandbCallback
 
     if report == "tensorboard":
+        callback = TensorBoardCallback()
         # Beside the checkpoints: those are removed in the end.
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.with_suffix(".tensorboard")))
-        return [TensorBoardCallback()]
+        callback.logging_dir = callback.logging_dir or str(checkpoints.with_suffix(".tensorboard"))
+        return [callback]
     os.environ.setdefault("WANDB_SILENT", "true")  # it would write to standard output
     return [WandbCallback()]
 
@@ -212,7 +186,7 @@ def _arguments(options: TrainOptions, checkpoints: Path, device: str) -> Any:
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulate,
         learning_rate=options.learning_rate,
-        lr_scheduler_type=SCHEDULES[options.schedule],
+        lr_scheduler_type=_SCHEDULES[options.schedule],
         warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
         save_steps=options.save_steps,
@@ -246,11 +220,3 @@ def _optimizer(model: nn.Module, options: TrainOptions) -> Any:
         return None
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return Adafactor(learned, lr=options.learning_rate, scale_parameter=True, relative_step=False)
-
-
-def settings(options: TrainOptions, **more: Any) -> dict[str, Any]:
-    """Return what an artifact keeps of the run that made it: options and versions."""
-    from importlib.metadata import version
-
-    versions = {name: version(name) for name in ("torch", "transformers")}
-    return {"training": asdict(options), "versions": versions, **more}

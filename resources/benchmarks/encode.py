@@ -25,7 +25,7 @@ from kofid.formats import read_corpus
 from kofid.retrieval.dense.encoders import load_encoder
 from kofid.storage.artifacts import is_artifact, open_artifact
 from kofid.storage.bundled import resource
-from kofid.training.retriever import fresh_encoder
+from kofid.training.encoder import fresh_encoder
 from kofid.types import Passage
 
 

@@ -21,7 +21,7 @@ from kofid.reader.fid.reader import FiDReader
 from kofid.reader.open import open_reader
 from kofid.retrieval.index import Index
 from kofid.training.data import is_positive
-from kofid.training.distill import score_examples
+from kofid.training.teacher import score_examples
 from kofid.types import Example
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     assert isinstance(reader, FiDReader)
     for how in ("retrieval", *ScoreMethod):
         start = time.perf_counter()
-        scored = examples if how == "retrieval" else list(score_examples(reader, examples, how=how))
+        scored = examples if how == "retrieval" else list(score_examples(reader, examples, method=ScoreMethod(how)))
         seconds = time.perf_counter() - start
         found = [value for value in map(auc, scored) if value is not None]
         row = {"score": how, "auc": round(float(np.mean(found)), 4), "n": len(found), "k": arguments.k}

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+import kofid
 from kofid.cli import console
-from kofid.cli import training as common
-from kofid.cli.options.common import (
-    BatchSize,
-    Bf16,
-    Device,
-    Encoding,
-    Epochs,
-    Json,
-    LearningRate,
-    Limit,
-    MaxSteps,
-    NContext,
-    Output,
-    Resume,
-    SaveSteps,
-    Seed,
-)
-from kofid.cli.retriever_training import Start, write_encoder
+from kofid.cli.options.common import Encoding, Json, Limit, NContext, OptionalIndex, Output, Resume
+from kofid.cli.options.groups import takes_groups
+from kofid.cli.options.training import DISTILLATION, OPTIMIZING, Data, TeacherType
 from kofid.errors import UsageError
-from kofid.language import say
-
-if TYPE_CHECKING:
-    from kofid.types import Example, OnStep
+from kofid.language import say, setting
+from kofid.reader.fid.config import ScoreMethod
+from kofid.retrieval.modes import SearchMode
+from kofid.training.options import DISTILLED, PLAIN_DISTILLATION, Distillation, Stage, TrainOptions
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -47,229 +30,153 @@ EXAMPLE = """kofid distill -i kb resources/demo/questions.jsonl --reader reader 
 kofid distill -i kb resources/demo/questions.jsonl --reader reader --retriever encoder --rounds 1 --dev resources/demo/questions.jsonl -o rounds"""
 
 
+Teacher = Annotated[
+    str | None,
+    typer.Option("--reader", metavar="READER", help=say("가르칠 FiD 리더", "Fusion reader that teaches")),
+]
+Retriever = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help=say(
+            "배울 인코더, 또는 fresh:tiny|mini, static:차원",
+            "Encoder that learns, or fresh:tiny|mini, static:DIMENSION",
+        ),
+    ),
+]
+StageOption = Annotated[
+    Stage,
+    typer.Option(
+        "--stage",
+        help=say(
+            "score: 리더 점수만 재어 -o FiD JSON으로. train: FiD JSON의 점수로 훈련만",
+            "score: only take scores, to the FiD JSON of -o. train: only train, by the scores of a FiD JSON",
+        ),
+    ),
+]
+RoundsOption = Annotated[
+    int,
+    typer.Option("--rounds", min=0, metavar="N", help=say("되풀이할 바퀴 (0: 한 번만 훈련)", "Rounds (0: train once)")),
+]
+Dev = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help=say("바퀴마다 잴 질문 파일", "Questions on which each round is measured")),
+]
+Mode = Annotated[
+    Literal["dense", "cross"],
+    typer.Option(help=say("둘째 바퀴부터 찾는 법", "How passages are found from the second round on")),
+]
+Score = Annotated[
+    ScoreMethod,
+    typer.Option(
+        help=say(
+            "점수. first: 첫 토큰의 평균 로짓, answer: 답의 모든 토큰, max: 가장 높은 로짓, norm: 주의 x 값의 길이",
+            "Scores. first: mean logit of the first token, answer: of all the answer's, max: the highest, norm: "
+            "attention x length of value",
+        )
+    ),
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help=say("리더 점수를 FiD JSON으로 저장", "Keep the reader's scores as FiD JSON")),
+]
+
+
+@takes_groups
 def run(
-    data: common.Data,
+    data: Data,
     output: Output,
-    reader: Annotated[
-        str | None, typer.Option(metavar="READER", help=say("가르칠 FiD 리더", "Fusion reader that teaches"))
-    ] = None,
-    retriever: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help=say(
-                "배울 인코더, 또는 fresh:tiny|mini, static:차원",
-                "Encoder that learns, or fresh:tiny|mini, static:DIMENSION",
-            ),
-        ),
-    ] = None,
-    index: common.OptionalIndex = None,
+    reader: Teacher = None,
+    retriever: Retriever = None,
+    index: OptionalIndex = None,
     n_context: NContext = 10,
-    stage: Annotated[
-        Literal["all", "score", "train"],
-        typer.Option(
-            help=say(
-                "score: 리더 점수만 재어 -o FiD JSON으로. train: FiD JSON의 점수로 훈련만",
-                "score: only take scores, to the FiD JSON of -o. train: only train, by the scores of a FiD JSON",
-            )
-        ),
-    ] = "all",
-    rounds: Annotated[
-        int, typer.Option(min=0, metavar="N", help=say("되풀이할 바퀴 (0: 한 번만 훈련)", "Rounds (0: train once)"))
-    ] = 0,
-    dev: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help=say("바퀴마다 잴 질문 파일", "Questions on which each round is measured")),
-    ] = None,
-    mode: Annotated[
-        Literal["dense", "cross"],
-        typer.Option(help=say("둘째 바퀴부터 찾는 법", "How passages are found from the second round on")),
-    ] = "cross",
-    score: Annotated[
-        Literal["first", "answer", "max", "norm"],
-        typer.Option(
-            help=say(
-                "점수. first: 첫 토큰의 평균 로짓, answer: 답의 모든 토큰, max: 가장 높은 로짓, norm: 주의 x 값의 길이",
-                "Scores. first: mean logit of the first token, answer: of all the answer's, max: the highest, norm: "
-                "attention x length of value",
-            )
-        ),
-    ] = "first",
-    temperature: Annotated[
-        float, typer.Option(min=1e-6, help=say("리더 점수의 온도", "Temperature of reader scores"))
-    ] = 1.0,
-    retriever_temperature: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            help=say(
-                "내적의 온도 (0: 길이 1이면 0.05, 아니면 차원의 제곱근)",
-                "Temperature of inner products (0: 0.05 for length 1, else the square root of the dimension)",
-            ),
-        ),
-    ] = 0.0,
-    reduction: Annotated[
-        Literal["batchmean", "mean"],
-        typer.Option(help=say("KL의 평균: 질문마다, 또는 패시지마다도", "Mean of KL: over questions, or passages too")),
-    ] = "batchmean",
-    contrast: Annotated[
-        float,
-        typer.Option(
-            min=0.0, help=say("배치 안 대조 손실의 몫 (0: 안 섞음)", "Weight of an in-batch contrastive loss (0: none)")
-        ),
-    ] = 0.0,
-    scores: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=say("리더 점수를 FiD JSON으로 저장", "Keep the reader's scores as FiD JSON")),
-    ] = None,
-    epochs: Epochs = 3.0,
-    max_steps: MaxSteps = -1,
-    batch_size: BatchSize = 8,
-    learning_rate: LearningRate = 1e-4,
-    save_steps: SaveSteps = 500,
-    seed: Seed = 1,
-    bf16: Bf16 = False,
+    stage: StageOption = Stage.ALL,
+    rounds: RoundsOption = 0,
+    dev: Dev = None,
+    mode: Mode = "cross",
+    score: Score = ScoreMethod.FIRST,
+    dtype: TeacherType = "float32",
+    distillation: Annotated[Distillation, DISTILLATION] = PLAIN_DISTILLATION,
+    scores: Scores = None,
+    options: Annotated[TrainOptions, OPTIMIZING] = DISTILLED,
     resume: Resume = False,
     limit: Limit = None,
     encoding: Encoding = None,
-    device: Device = "auto",
     json_output: Json = False,
 ) -> None:
     """Distil."""
-    from kofid.training.distill import Distillation, distill
-    from kofid.training.trainer import TrainOptions
-
-    _refuse_missing(reader, retriever, stage, rounds, index)
     if rounds:
-        limited = [] if limit is None else ["--limit", str(limit)]
-        scoring = ["--reader", str(reader), "--score", score, "--device", device]
-        training = ["--temperature", str(temperature), "--retriever-temperature", str(retriever_temperature)]
-        training += ["--reduction", reduction, "--contrast", str(contrast), "--epochs", str(epochs)]
-        training += ["--max-steps", str(max_steps), "--batch-size", str(batch_size), "--lr", str(learning_rate)]
-        training += ["--save-steps", str(save_steps), "--seed", str(seed), "--device", device, *["--bf16"] * bf16]
-        _loop(
-            output, index, data, dev, str(retriever), rounds, n_context, mode, limited, scoring, training, json_output
+        if stage is not Stage.ALL or index is None or reader is None or retriever is None or scores is not None:
+            raise UsageError(_what_rounds_need())
+        console.calm_libraries()
+        loop = kofid.Rounds(
+            output,
+            index,
+            data,
+            reader,
+            retriever,
+            rounds,
+            dev,
+            n_context,
+            SearchMode(mode),
+            score,
+            dtype,
+            distillation,
+            options,
+            encoding,
+            limit,
         )
+        _report_rounds(loop, json_output)
         return
     console.calm_libraries()
-    examples = common.load_examples(data, index, n_context, encoding, limit, keep_gold=False)
-    common.need_examples(examples)
-    if stage != "train":
-        journal = _journal(output, str(reader), score, examples)
-        examples = _scored(str(reader), examples, score, n_context, device, journal)
-        if stage == "score" or scores is not None:
-            from kofid.formats import write_examples
-
-            write_examples(output if stage == "score" else scores or output, examples)
-        if stage == "score":
-            journal.unlink()
-            return
-    encoder = Start(str(retriever), seed=seed).encoder(common.example_texts(examples))
-    options = TrainOptions(
-        epochs=epochs,
-        max_steps=max_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        save_steps=save_steps,
-        seed=seed,
-        bf16=bf16,
-        device=device,
-    )
-    how = Distillation(temperature, retriever_temperature, reduction, contrast).suited(encoder)
-    kept = {"model": retriever, "teacher": reader, "data": data, "distillation": asdict(how)}
-
-    def fit(checkpoints: Path, on_step: OnStep) -> dict[str, float]:
-        return distill(encoder, examples, options, checkpoints, how=how, resume=resume, on_step=on_step)
-
-    figures = write_encoder(encoder, output, options, kept, fit, say("증류", "distilling"))
-    if stage == "all":
-        journal.unlink()
-    common.report(output, figures, json_output)
-
-
-def _refuse_missing(reader: str | None, retriever: str | None, stage: str, rounds: int, index: Path | None) -> None:
-    if reader is None and stage != "train":
-        raise UsageError(say("--reader를 주세요", "give a --reader"))
-    if retriever is None and stage != "score":
-        raise UsageError(say("--retriever를 주세요", "give a --retriever"))
-    if stage != "train" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(say("torchrun은 --stage train만 나누어 합니다", "torchrun shares out --stage train only"))
-    if rounds and (stage != "all" or index is None):
-        raise UsageError(
-            say("--rounds에는 -i 색인을 주고 --stage는 빼세요", "--rounds needs -i and goes with no --stage")
+    with console.training_progress(say("증류", "distilling")) as on_step:
+        figures = kofid.distill(
+            data,
+            output,
+            reader=reader,
+            retriever=retriever,
+            index=index,
+            stage=stage,
+            n_context=n_context,
+            score=score,
+            dtype=dtype,
+            distillation=distillation,
+            scores=scores,
+            options=options,
+            encoding=encoding,
+            limit=limit,
+            resume=resume,
+            progress=console.progress,
+            on_step=on_step,
+            notes=console.note,
         )
+    if stage is not Stage.SCORE:
+        console.print_training(output, figures, json_output)
 
 
-def _journal(output: Path, reader: str, score: str, examples: list[Example]) -> Path:
-    """Return where the scores of just these questions, passages and options are kept while they are made."""
-    digest = hashlib.sha256(f"{reader}\n{score}\n".encode())
-    current = Path(reader) / "CURRENT"  # of a reader trained anew in its place
-    digest.update(current.read_bytes() if current.is_file() else b"")
-    for example in examples:
-        answers = example.target or "\t".join(example.question.answers)
-        digest.update("\n".join((example.question.text, answers, *(hit.passage.id for hit in example.hits))).encode())
-    output.parent.mkdir(parents=True, exist_ok=True)
-    return output.with_name(f".{output.name}.scores-{digest.hexdigest()[:16]}")
-
-
-def _scored(
-    reader: str, examples: list[Example], score: str, n_context: int, device: str, journal: Path
-) -> list[Example]:
-    from kofid.reader.fid.reader import FiDReader
-    from kofid.reader.open import open_reader
-    from kofid.training.distill import score_examples
-
-    teacher = open_reader(reader, device=device, n_context=n_context)
-    if not isinstance(teacher, FiDReader):
-        raise UsageError(
-            say(
-                f"--reader {reader}: 교차 주의가 있는 FiD 리더여야 합니다",
-                f"--reader {reader}: needs cross-attention, a fusion reader",
-            )
-        )
-    return list(
-        score_examples(
-            teacher,
-            examples,
-            lambda items, n: console.progress(items, say("리더 점수", "reader scores"), n),
-            score,
-            journal,
-        )
+def _what_rounds_need() -> str:
+    names = {name: setting(name) for name in ("rounds", "index", "reader", "retriever", "stage", "scores")}
+    return say(
+        f"{names['rounds']}에는 {names['index']}, {names['reader']}, {names['retriever']}를 주고 {names['stage']}, "
+        f"{names['scores']}는 빼세요 (점수는 바퀴마다 round-N/scores.jsonl에 남습니다)",
+        f"{names['rounds']} needs {names['index']}, {names['reader']} and {names['retriever']}, and goes with no "
+        f"{names['stage']} and {names['scores']} (each round keeps its scores in round-N/scores.jsonl)",
     )
 
 
-def _loop(
-    output: Path,
-    index: Path | None,
-    data: list[str],
-    dev: str | None,
-    retriever: str,
-    rounds: int,
-    n_context: int,
-    mode: str,
-    limited: list[str],
-    scoring: list[str],
-    training: list[str],
-    json_output: bool,
-) -> None:
-    from kofid.evaluation.report import markdown_table
-    from kofid.experiments.rounds import MEASURES, Rounds
-    from kofid.experiments.steps import run_steps
-    from kofid.storage.files import write_file
-
-    assert index is not None
-    loop = Rounds(output, index, data, dev, retriever, rounds, n_context, mode, limited, scoring, training)
-    run_steps(
-        loop.steps(), lambda step, done: console.note(step.what + (say(" (되어 있음)", " (there)") if done else ""))
+def _report_rounds(loop: kofid.Rounds, as_json: bool) -> None:
+    watcher = kofid.Watcher(console.progress, console.training_progress, console.note)
+    figures = loop.run(
+        watcher, lambda step, done: console.note(step.name + (say(" (되어 있음)", " (there)") if done else ""))
     )
-    report = loop.report()
-    columns = [say("바퀴", "round"), say("찾는 법", "mode"), "n", *MEASURES]
+    columns = [say("바퀴", "round"), say("찾는 법", "mode"), "n", *kofid.ROUND_MEASURES]
     rows = [
-        [str(r["round"]), str(r["mode"]), str(r["n"]), *(f"{100 * float(r[m]):.1f}" for m in MEASURES)] for r in report
+        [str(row.number), row.mode, str(row.n), *(f"{100 * row.measures[name]:.1f}" for name in kofid.ROUND_MEASURES)]
+        for row in figures
     ]
-    write_file(output / "report.md", markdown_table(columns, rows))
-    if console.wants_json(json_output):
-        for row in report:
-            console.print_json(row)
+    kofid.write_file(loop.folder / "report.md", kofid.markdown_table(columns, rows))
+    if console.wants_json(as_json):
+        for row in figures:
+            console.print_json(row.to_json())
     else:
         console.print_table("", columns, rows)

@@ -11,6 +11,7 @@ from kofid.korean.questions import stated_forms
 from kofid.retrieval.modes import AnalysisContext
 from kofid.retrieval.sparse.analyzer import Analysis, Analyzer
 from kofid.retrieval.sparse.segment import Segment, hash_term
+from kofid.storage.arrays import corrupt_array
 
 _CACHED_UNITS = 65_536
 
@@ -41,7 +42,10 @@ class IndexLexicon:
             for segment in self._segments:
                 encoded = segment.analysis(form)
                 if encoded is not None:
-                    return self.analyzer.decode(unit, encoded)
+                    try:
+                        return self.analyzer.decode(unit, encoded)
+                    except ValueError as error:
+                        raise corrupt_array(segment.path) from error
         return None
 
     def has_analysis(self, unit: str) -> bool:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -36,23 +37,23 @@ from transformers import (
 from kofid.errors import InputError, UsageError
 from kofid.korean.answers import find_answer, has_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Scores, Spans, normalize, score_spans
-from kofid.reader.extractive.windows import cut_passage, cut_windows
+from kofid.reader.extractive.windows import cut_windows
 from kofid.reader.fid.generation import Decoded
 from kofid.reader.fid.inputs import format_input
 from kofid.reader.fid.reader import FiDReader
-from kofid.reader.fid.single import SingleReader
+from kofid.reader.fid.single import SingleReader, cut_passage
 from kofid.training.extractive import (
     draw_windows,
     extractive_batch,
+    fit_extractive,
     fresh_extractive,
     label_windows,
     normalized_loss,
-    train_extractive,
 )
 from kofid.training.fid import fresh_reader
-from kofid.training.single import one_passage_examples, train_single
+from kofid.training.options import FreshModel, TrainOptions
+from kofid.training.single import fit_single, one_passage_examples
 from kofid.training.tokenizers import train_tokenizer, train_wordpiece
-from kofid.training.trainer import TrainOptions
 from kofid.types import Example, Hit, Passage, Question
 
 _MAKERS = [
@@ -259,10 +260,17 @@ class Oracle(torch.nn.Module):
 
 
 def oracle(
-    tokenizer: BertTokenizer, answers: dict[str, float], nothing: float = 9.0, *, abstain: bool = False, **spans: object
+    tokenizer: BertTokenizer,
+    answers: dict[str, float],
+    nothing: float = 9.0,
+    *,
+    abstain: bool = False,
+    n_context: int = 10,
+    **spans: object,
 ) -> ExtractiveReader:
     settings = Spans(**{"max_tokens": 96, "stride": 24} | spans)  # type: ignore[arg-type]
-    return ExtractiveReader(Oracle(tokenizer, answers, nothing), tokenizer, settings, abstain=abstain)  # type: ignore[arg-type]
+    model: Any = Oracle(tokenizer, answers, nothing)
+    return ExtractiveReader(model, tokenizer, settings, abstain=abstain, n_context=n_context)
 
 
 @pytest.mark.parametrize("norm", ["shared", "window"])
@@ -326,8 +334,7 @@ def test_nothing_to_read(wordpiece: BertTokenizer) -> None:
 
 
 def test_only_the_first_passages_are_read(wordpiece: BertTokenizer) -> None:
-    reader = oracle(wordpiece, {"세종": 9.0})
-    reader.n_context = 1
+    reader = oracle(wordpiece, {"세종": 9.0}, n_context=1)
     answers = reader.read("누가?", hits("서울은 넓다.", "세종이 왔다."))
     assert {answer.passage.id for answer in answers if answer.passage} == {"h0"}
 
@@ -406,8 +413,8 @@ def test_answers_are_pieces_of_the_passage_as_it_is(
 
     reader.save(tmp_path / "again")
     assert ExtractiveReader.load(str(tmp_path / "again"), n_context=4).read("한강은 어디로 흐르나?", given) == answers
-    reader.batch_size = 1  # alone or beside others, a window is the same
-    apart = reader.read("한강은 어디로 흐르나?", given)
+    single = ExtractiveReader(reader.model, reader.tokenizer, reader.spans, n_context=4, batch_size=1)
+    apart = single.read("한강은 어디로 흐르나?", given)
     assert [a.text for a in apart] == [a.text for a in answers]
     assert [a.confidence for a in apart] == pytest.approx(confidences, abs=1e-5)
 
@@ -529,7 +536,7 @@ def test_a_fresh_reader_learns(tmp_path: Path, norm: str) -> None:
     reader = fresh_extractive("tiny", TEXTS, Spans(norm=norm), vocab_size=800)  # type: ignore[arg-type]
     options = TrainOptions(device="cpu", weight_decay=0.0, max_steps=80, batch_size=12, learning_rate=3e-3)
     losses: list[float] = []
-    figures = train_extractive(
+    figures = fit_extractive(
         reader, EXAMPLES, options, tmp_path / "checkpoints", on_step=lambda step, steps, loss: losses.append(loss)
     )
     assert figures["steps"] == 80 and losses[-1] < losses[0] / 5
@@ -550,7 +557,7 @@ def test_a_checkpoint_of_two_families_trains_a_step(tmp_path: Path, wordpiece: B
     reader = ExtractiveReader.load(str(tmp_path / "model"))
     before = reader.model.qa_outputs.weight.clone()
     options = TrainOptions(device="cpu", max_steps=2, batch_size=4, learning_rate=1e-3)
-    train_extractive(reader, EXAMPLES, options, tmp_path / "checkpoints", n_context=2)
+    fit_extractive(reader, EXAMPLES, options, tmp_path / "checkpoints", n_context=2)
     assert not torch.equal(reader.model.qa_outputs.weight, before)
 
 
@@ -572,9 +579,9 @@ def test_training_is_repeated_and_resumed_alike(tmp_path: Path) -> None:
         if stop:
             reader = fresh_extractive("tiny", TEXTS, vocab_size=300)
             with pytest.raises(Stop):
-                train_extractive(reader, longer, options, tmp_path / name, on_step=halt, **how)  # type: ignore[arg-type]
+                fit_extractive(reader, longer, options, tmp_path / name, on_step=halt, **how)  # type: ignore[arg-type]
         reader = fresh_extractive("tiny", TEXTS, vocab_size=300)
-        train_extractive(reader, longer, options, tmp_path / name, resume=stop, **how)  # type: ignore[arg-type]
+        fit_extractive(reader, longer, options, tmp_path / name, resume=stop, **how)  # type: ignore[arg-type]
         return torch.cat([weight.flatten() for weight in reader.model.state_dict().values()])
 
     whole = trained("a")
@@ -586,7 +593,7 @@ def test_nothing_to_learn_and_unknown_sizes(tmp_path: Path) -> None:
     reader = fresh_extractive("tiny", TEXTS, vocab_size=300)
     blank = [Example(Question("누가?", answers=("세종",)), (Hit(Passage("a", "", "  "), 1.0),))]
     with pytest.raises(InputError):
-        train_extractive(reader, blank, CPU, tmp_path / "checkpoints")
+        fit_extractive(reader, blank, CPU, tmp_path / "checkpoints")
     with pytest.raises(UsageError):
         fresh_extractive("huge", TEXTS)
 
@@ -596,9 +603,7 @@ def test_nothing_to_learn_and_unknown_sizes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def generating() -> FiDReader:
-    reader = fresh_reader("tiny", TEXTS, vocab_size=300)
-    reader.max_tokens = 64
-    return reader
+    return fresh_reader("tiny", TEXTS, fresh=FreshModel(vocab_size=300)).with_options(max_tokens=64)
 
 
 @pytest.mark.parametrize("tail", ["", *("가 나 다 라 마 바 사 아"[: 2 * n + 1] for n in range(8)), "x" * 300])
@@ -620,11 +625,11 @@ def test_pieces_fit_overlap_and_miss_nothing(generating: FiDReader, tail: str) -
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> SingleReader:
-    reader = SingleReader(fresh_reader("tiny", TEXTS, vocab_size=300))
+    reader = SingleReader(fresh_reader("tiny", TEXTS, fresh=FreshModel(vocab_size=300)))
     options = TrainOptions(
         device="cpu", weight_decay=0.0, max_steps=120, batch_size=12, learning_rate=0.02, optimizer="adafactor"
     )
-    figures = train_single(reader, EXAMPLES, options, tmp_path_factory.mktemp("single") / "checkpoints")
+    figures = fit_single(reader, EXAMPLES, options, tmp_path_factory.mktemp("single") / "checkpoints")
     assert figures["steps"] == 120
     return reader
 
@@ -692,7 +697,8 @@ def test_the_confidence_is_the_mean_token_probability_weighted_with_retrieval(
     assert [a.confidence for a in answers] == pytest.approx([math.exp(-1.0), math.exp(-1.5)])
     assert answers[0].start is None  # it is not in the passage
     # With weight 1/2: 둘 has -1 + (1 - 3) / 2 = -2, 하나 -1.5 + 0.
-    reader.retrieval_weight = 0.5
+    reader = SingleReader(generating, retrieval_weight=0.5)
+    monkeypatch.setattr(reader, "_generate", written)
     answers = reader.read("누가?", given)
     assert [a.text for a in answers] == ["세종", "이순신"]
     assert [a.confidence for a in answers] == pytest.approx([math.exp(-1.5), math.exp(-2.0)])

@@ -19,7 +19,7 @@ from kofid.retrieval.dense.base import Encoder
 from kofid.retrieval.dense.encoders import load_encoder, weights_fingerprint
 from kofid.retrieval.dense.static import StaticEncoder
 from kofid.retrieval.dense.transformer import TransformerEncoder
-from kofid.training.retriever import fresh_static
+from kofid.training.encoder import fresh_static
 from kofid.training.tokenizers import train_tokenizer, train_wordpiece
 from kofid.types import Passage
 

@@ -19,6 +19,7 @@ from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, estima
 from kofid.retrieval.dense.torch_index import TorchIndex
 from kofid.retrieval.hybrid import VectorSearch
 from kofid.retrieval.index import Index
+from kofid.storage.ownership import claim_folder
 from kofid.types import Hit, Passage
 
 pytest.importorskip("faiss")
@@ -148,10 +149,22 @@ def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
     name = f".{kb.name}.vectors-{'f' * 16}-gen-"
     old, now, others = (kb.with_name(n) for n in (name + "0", name + "1", f".{kb.name}2.vectors-{'f' * 16}-gen-0"))
     for folder in (old, now, others):
-        folder.mkdir()
+        claim_folder(folder)
+    users = kb.with_name(f".{kb.name}.vectors-mine-gen-0")
+    users.mkdir()
     add_vectors(kb, named(Hashed()))
     assert vectors_of(kb) == whole
     assert not old.exists() and not now.exists() and others.exists()  # another index's shards are its own
+    assert users.exists()  # kofid did not make it
+
+
+def test_vectors_are_not_put_among_someone_elses_files(kb: Path) -> None:
+    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-gen-1") / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="vectors-"):
+        add_vectors(kb, named(Hashed()))
+    assert mine.read_text() == "mine"
 
 
 def test_an_index_with_vectors_can_be_changed(whole: bytes, tmp_path: Path) -> None:

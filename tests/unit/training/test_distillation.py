@@ -18,8 +18,11 @@ from support.processes import torchrun
 
 from kofid.errors import InputError
 from kofid.formats import write_examples
-from kofid.training.distill import Distillation, _contrast, distill, kl_loss, score_examples
-from kofid.training.retriever import fresh_encoder, fresh_static
+from kofid.reader.fid.config import ScoreMethod
+from kofid.training.distill_fit import best_positive_loss, fit_distilled, kl_loss, suited_distillation
+from kofid.training.encoder import fresh_encoder, fresh_static
+from kofid.training.options import Distillation
+from kofid.training.teacher import score_examples
 from kofid.types import Hit
 
 TEXTS = [h.passage.text for e in EXAMPLES for h in e.hits] + [e.question.text for e in EXAMPLES]
@@ -40,9 +43,9 @@ def test_kl_by_hand() -> None:
 
 def test_each_kind_of_encoder_has_its_temperature() -> None:
     static, bert = fresh_static(TEXTS, 16, vocab_size=300), fresh_encoder("tiny", TEXTS, vocab_size=300)
-    assert Distillation().suited(static).retriever_temperature == 0.05
-    assert Distillation().suited(bert).retriever_temperature == 8  # the square root of 64
-    assert Distillation(retriever_temperature=3.0).suited(static).retriever_temperature == 3.0
+    assert suited_distillation(Distillation(), static).retriever_temperature == 0.05
+    assert suited_distillation(Distillation(), bert).retriever_temperature == 8  # the square root of 64
+    assert suited_distillation(Distillation(retriever_temperature=3.0), static).retriever_temperature == 3.0
 
 
 @pytest.mark.parametrize("contrast", [0.0, 1.0])
@@ -66,7 +69,7 @@ def test_unit_vectors_learn_the_reader_s_order(contrast: float, tmp_path: Path) 
 
     before = liked()
     options = replace(CPU, max_steps=60, batch_size=6, learning_rate=0.05)
-    distill(encoder, examples, options, tmp_path / "c", how=Distillation(contrast=contrast))
+    fit_distilled(encoder, examples, options, tmp_path / "c", distillation=Distillation(contrast=contrast))
     assert liked() >= max(0.75, before + 0.2)
 
 
@@ -76,7 +79,7 @@ def test_contrast_takes_the_best_scored_of_the_positives() -> None:
 
     def loss(*positive: int) -> float:
         mask = torch.tensor([[i in positive for i in range(4)]])
-        return _contrast(question, passages, scores, mask, keys, 1.0).item()
+        return best_positive_loss(question, passages, scores, mask, keys, 1.0).item()
 
     def expected(own: float, *others: float) -> float:
         return -own + math.log(sum(map(math.exp, (own, *others))))
@@ -104,13 +107,13 @@ def test_scores_of_a_run_that_stopped_are_not_made_again(tmp_path: Path) -> None
 
 def test_scores_by_answers_need_answers() -> None:
     reader = new_reader()
-    by_answer = list(score_examples(reader, EXAMPLES[:3], how="answer"))
+    by_answer = list(score_examples(reader, EXAMPLES[:3], method=ScoreMethod.ANSWER))
     by_first = list(score_examples(reader, EXAMPLES[:3]))
     assert [h.score for h in by_answer[0].hits] != [h.score for h in by_first[0].hits]
     bare = [replace(e, target=None, question=replace(e.question, answers=())) for e in EXAMPLES[:3]]
-    assert [h.score for h in next(score_examples(reader, bare, how="max")).hits]
+    assert [h.score for h in next(score_examples(reader, bare, method=ScoreMethod.MAX)).hits]
     with pytest.raises(InputError, match="answers"):
-        next(score_examples(reader, bare, how="answer"))
+        next(score_examples(reader, bare, method=ScoreMethod.ANSWER))
 
 
 def digest_of(folder: Path) -> str:
@@ -166,10 +169,10 @@ def test_a_distilled_run_is_the_same_after_an_interruption(tmp_path: Path) -> No
 
     parted, whole = (fresh_encoder("tiny", TEXTS, vocab_size=300) for _ in range(2))
     with pytest.raises(Stop):
-        distill(parted, examples, options, tmp_path / "a", on_step=stop)
+        fit_distilled(parted, examples, options, tmp_path / "a", on_step=stop)
     again = fresh_encoder("tiny", TEXTS, vocab_size=300)
-    distill(again, examples, options, tmp_path / "a", resume=True)
-    distill(whole, examples, options, tmp_path / "b")
+    fit_distilled(again, examples, options, tmp_path / "a", resume=True)
+    fit_distilled(whole, examples, options, tmp_path / "b")
     assert digest(again.model) == digest(whole.model) != digest(parted.model)
 
 

@@ -17,7 +17,7 @@ from kofid.errors import InputError
 from kofid.retrieval.dense.base import dense_text
 from kofid.retrieval.reranker import CrossEncoder, open_cross_encoder
 from kofid.training.data import is_positive
-from kofid.training.reranker import dev_figures, fresh_cross_encoder, train_reranker
+from kofid.training.reranker import dev_figures, fit_reranker, fresh_cross_encoder
 from kofid.types import Hit, Passage
 
 TEXTS = [hit.passage.text for e in EXAMPLES for hit in e.hits] + [e.question.text for e in EXAMPLES]
@@ -78,7 +78,7 @@ def test_training_puts_gold_first_and_survives_an_interruption(tmp_path: Path) -
     options = replace(CPU, max_steps=40, batch_size=6, learning_rate=1e-3, save_steps=15)
     whole = fresh()
     before = dev_figures(whole, EXAMPLES)
-    figures = train_reranker(whole, EXAMPLES, options, tmp_path / "a", dev=EXAMPLES)
+    figures = fit_reranker(whole, EXAMPLES, options, tmp_path / "a", dev=EXAMPLES)
     after = dev_figures(whole, EXAMPLES)
     assert after["mrr"] > before["mrr"] + 0.1 and after["hit1"] == pytest.approx(figures["dev_hit1"], abs=1e-5)
 
@@ -91,10 +91,10 @@ def test_training_puts_gold_first_and_survives_an_interruption(tmp_path: Path) -
 
     parted = fresh()
     with pytest.raises(Stop):
-        train_reranker(parted, EXAMPLES, options, tmp_path / "b", on_step=stop)
+        fit_reranker(parted, EXAMPLES, options, tmp_path / "b", on_step=stop)
     parted, straight = fresh(), fresh()
-    train_reranker(parted, EXAMPLES, options, tmp_path / "b", resume=True)
-    train_reranker(straight, EXAMPLES, options, tmp_path / "c")
+    fit_reranker(parted, EXAMPLES, options, tmp_path / "b", resume=True)
+    fit_reranker(straight, EXAMPLES, options, tmp_path / "c")
     assert digest(parted.model) == digest(straight.model) != digest(fresh().model)
 
 

@@ -17,17 +17,13 @@ from kofid.errors import InputError
 from kofid.retrieval.dense.base import Encoder
 from kofid.retrieval.dense.static import StaticEncoder
 from kofid.retrieval.dense.transformer import TransformerEncoder
-from kofid.training import retriever as retriever_module
-from kofid.training.contrast import Contrast, contrastive_loss, in_batch_loss
+from kofid.training import encoder_fit
+from kofid.training.contrast import contrastive_loss, in_batch_loss
 from kofid.training.data import retriever_dataset
+from kofid.training.encoder import fresh_encoder, fresh_static
+from kofid.training.encoder_fit import contrast_batch, dev_figures, fit_encoder, pretrain_encoder
+from kofid.training.options import Contrast
 from kofid.training.pairs import Pairs, sample_texts
-from kofid.training.retriever import (
-    dev_figures,
-    fresh_encoder,
-    fresh_static,
-    pretrain_retriever,
-    train_retriever,
-)
 from kofid.types import Hit, Passage
 
 TEXTS = [p.text for p in PASSAGES] + [e.question.text for e in EXAMPLES]
@@ -76,7 +72,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(at_a_time: int) -> None:
         encoder = bert()
         loss = contrastive_loss(encoder, Contrast(symmetric=True, at_a_time=size))
         rows = [encoder.pieces([e.question.text for e in EXAMPLES]), encoder.pieces([p.text for p in PASSAGES])]
-        value = loss(encoder.model, retriever_module._batch(encoder, *rows, [p.id for p in PASSAGES]))
+        value = loss(encoder.model, contrast_batch(encoder, *rows, [p.id for p in PASSAGES]))
         value.backward()
         gradients.append([value.item(), *(p.grad.clone() for p in encoder.model.parameters() if p.grad is not None)])
     assert gradients[0][0] == pytest.approx(gradients[1][0], abs=1e-6)
@@ -116,7 +112,7 @@ def test_training_puts_the_gold_passage_first(kind: str, tmp_path: Path) -> None
             encoder.model.weight.normal_()
             encoder.model.weight[:40] = encoder.model.weight[0]
     before = ranks_of(encoder)
-    figures = train_retriever(encoder, EXAMPLES, options, tmp_path / "c", contrast=how)
+    figures = fit_encoder(encoder, EXAMPLES, options, tmp_path / "c", contrast=how)
     ranks = ranks_of(encoder)
     assert figures["steps"] == options.max_steps and not encoder.model.training
     assert sum(rank == 1 for rank in ranks) >= 11
@@ -135,9 +131,9 @@ def test_the_best_weights_on_dev_are_kept(tmp_path: Path, monkeypatch: pytest.Mo
         seen.append(digest(encoder.model))
         return {"hit1": 0.5, "mrr": [0.1, 0.9, 0.4][len(seen) - 1], "hit5": 1.0}
 
-    monkeypatch.setattr(retriever_module, "dev_figures", second_is_best)
+    monkeypatch.setattr(encoder_fit, "dev_figures", second_is_best)
     options = replace(CPU, max_steps=6, eval_steps=2, learning_rate=0.05)
-    figures = train_retriever(encoder, EXAMPLES, options, tmp_path / "c", contrast=UNIT, dev=EXAMPLES)
+    figures = fit_encoder(encoder, EXAMPLES, options, tmp_path / "c", contrast=UNIT, dev=EXAMPLES)
     assert (figures["best_step"], figures["dev_mrr"]) == (4, 0.9)
     assert digest(encoder.model) == seen[1] != seen[2]
 
@@ -162,9 +158,9 @@ def test_a_resumed_run_has_the_same_bits(kind: str, tmp_path: Path) -> None:
         encoder: Encoder = bert() if kind == "bert" else static()
         if kind == "raw text":
             pairs = Pairs(ARTICLES, encoder.pieces)
-            pretrain_retriever(encoder, pairs, options, tmp_path / folder, contrast=UNIT, **more)
+            pretrain_encoder(encoder, pairs, options, tmp_path / folder, contrast=UNIT, **more)
         else:
-            train_retriever(encoder, EXAMPLES, options, tmp_path / folder, **more)
+            fit_encoder(encoder, EXAMPLES, options, tmp_path / folder, **more)
         return digest(encoder.model)
 
     whole = run("a")
@@ -236,7 +232,7 @@ def test_raw_text_teaches_to_find_the_passage(tmp_path: Path) -> None:
     pairs = Pairs(PASSAGES, encoder.pieces)
     before = dev_figures(encoder, EXAMPLES)
     options = replace(CPU, max_steps=40, batch_size=12, learning_rate=0.02)
-    figures = pretrain_retriever(encoder, pairs, options, tmp_path / "c", contrast=replace(UNIT, symmetric=True))
+    figures = pretrain_encoder(encoder, pairs, options, tmp_path / "c", contrast=replace(UNIT, symmetric=True))
     assert figures["steps"] == 40
     assert dev_figures(encoder, EXAMPLES)["mrr"] > before["mrr"]
 

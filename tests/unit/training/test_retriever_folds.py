@@ -1,14 +1,9 @@
-"""Training retrievers: cross-validation, negatives by vectors, adapters, checkpointed layers, several processes.
-
-Run by torchrun (-m test_retriever_folds FOLDER BATCH_SIZE) this is what every process of a distributed run does.
-"""
+"""Training retrievers: cross-validation, negatives by vectors, adapters, checkpointed layers, several processes."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,44 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from support.command_line import kofid, write_jsonl
-from support.examples import CPU, EXAMPLES, PASSAGES, digest
+from support.examples import CPU, EXAMPLES, PASSAGES, digest, write_fid
 from support.processes import Interrupted, interrupt_at, torchrun
-from transformers import T5Config, T5EncoderModel
+from support.retriever_ranks import RUNS, bert, run_all, static, t5
 
 from kofid.cli.app import INTERRUPTED
 from kofid.errors import InputError, UsageError
 from kofid.retrieval.dense.base import Encoder
 from kofid.retrieval.dense.encoders import load_encoder
-from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.storage.artifacts import write_artifact
 from kofid.training import retriever as retriever_module
-from kofid.training.contrast import Contrast
+from kofid.training.encoder_fit import dev_figures, fit_encoder
 from kofid.training.folds import folds
-from kofid.training.pairs import Pairs
-from kofid.training.retriever import dev_figures, fresh_encoder, fresh_static, pretrain_retriever, train_retriever
-from kofid.training.tokenizers import train_tokenizer
 from kofid.types import Example, Question
-
-TEXTS = [p.text for p in PASSAGES] + [e.question.text for e in EXAMPLES]
-
-
-def static() -> Encoder:
-    return fresh_static(TEXTS, 24, vocab_size=300)
-
-
-def bert() -> TransformerEncoder:
-    return fresh_encoder("tiny", TEXTS, vocab_size=300)
-
-
-def t5() -> TransformerEncoder:
-    """Return a T5's encoder: its embeddings have two names."""
-    torch.manual_seed(1)
-    tokenizer = train_tokenizer(TEXTS, 300)
-    shape = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
-    return TransformerEncoder(T5EncoderModel(T5Config(vocab_size=len(tokenizer), **shape)), tokenizer)
-
 
 # --- folds --------------------------------------------------------------------------------------------------------
 
@@ -118,21 +90,6 @@ def test_no_held_out_question_shares_a_passage_with_those_to_train_on() -> None:
 # --- folds on the command line --------------------------------------------------------------------------------------
 
 
-def write_fid(path: Path, examples: Sequence[Example]) -> Path:
-    """Write examples as FiD JSON."""
-    rows = [
-        {
-            "question": e.question.text,
-            "answers": list(e.question.answers),
-            "positive_ids": list(e.question.positive_ids),
-            "ctxs": [{"id": h.passage.id, "title": h.passage.title, "text": h.passage.text} for h in e.hits],
-        }
-        for e in examples
-    ]
-    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    return path
-
-
 def write_base(path: Path, encoder: Encoder) -> Path:
     with write_artifact(path, "encoder", {}) as directory:
         encoder.save(directory)
@@ -191,12 +148,12 @@ def test_interrupted_folds_go_on_where_they_were(tmp_path: Path, monkeypatch: py
     def interrupted(*arguments: Any, on_step: Any, **more: Any) -> Any:
         nonlocal runs
         runs += 1
-        return train_retriever(*arguments, on_step=stop if runs == 2 else on_step, **more)
+        return fit_encoder(*arguments, on_step=stop if runs == 2 else on_step, **more)
 
-    monkeypatch.setattr(retriever_module, "train_retriever", interrupted)
+    monkeypatch.setattr(retriever_module, "fit_encoder", interrupted)
     cv = tmp_path / "cv"
     assert kofid(*command, "-o", cv).code == INTERRUPTED
-    assert sorted(path.name for path in cv.iterdir()) == [".fold-2.checkpoints", "fold-1"]
+    assert sorted(path.name for path in cv.iterdir()) == [".fold-2.checkpoints", ".kofid", "fold-1"]
     before = {path: path.stat().st_mtime_ns for path in (cv / "fold-1").rglob("*")}
     again = kofid(*command, "-o", cv)
     assert again.code == 2 and "--resume" in again.err and runs == 2
@@ -248,9 +205,9 @@ def test_dense_negatives_are_what_the_index_s_vectors_find(tmp_path: Path, monke
 
     def spy(encoder: Encoder, examples: list[Example], *arguments: Any, **more: Any) -> Any:
         seen[mode] = examples
-        return train_retriever(encoder, examples, *arguments, **more)
+        return fit_encoder(encoder, examples, *arguments, **more)
 
-    monkeypatch.setattr(retriever_module, "train_retriever", spy)
+    monkeypatch.setattr(retriever_module, "fit_encoder", spy)
     for mode in ("dense", "sparse"):
         done = kofid(*command, "--mode", mode, "-o", tmp_path / mode)
         assert done.code == 0, done.err
@@ -270,7 +227,7 @@ def test_dense_negatives_are_what_the_index_s_vectors_find(tmp_path: Path, monke
 
 def fit(encoder: Encoder, folder: Path, **options: Any) -> Encoder:
     chosen = replace(CPU, max_steps=6, eval_steps=2, **options)
-    train_retriever(encoder, EXAMPLES, chosen, folder, dev=EXAMPLES[:4])
+    fit_encoder(encoder, EXAMPLES, chosen, folder, dev=EXAMPLES[:4])
     return encoder
 
 
@@ -318,11 +275,11 @@ def test_resumed_equals_uninterrupted(make: Callable[[], Encoder], options: dict
         pytest.importorskip("peft")
     options = replace(CPU, max_steps=6, **options)
     whole = make()
-    train_retriever(whole, EXAMPLES, options, tmp_path / "a")
+    fit_encoder(whole, EXAMPLES, options, tmp_path / "a")
     with pytest.raises(Interrupted):
-        train_retriever(make(), EXAMPLES, options, tmp_path / "b", on_step=interrupt_at(5))
+        fit_encoder(make(), EXAMPLES, options, tmp_path / "b", on_step=interrupt_at(5))
     resumed = make()
-    train_retriever(resumed, EXAMPLES, options, tmp_path / "b", resume=True)
+    fit_encoder(resumed, EXAMPLES, options, tmp_path / "b", resume=True)
     assert digest(resumed.model) == digest(whole.model) != digest(make().model)
 
 
@@ -343,35 +300,12 @@ def test_static_vectors_have_no_layers(tmp_path: Path, english: None) -> None:
 
 # --- several processes ----------------------------------------------------------------------------------------------
 
-PLAIN, SYMMETRIC = Contrast(), Contrast(0.05, n_negatives=1, symmetric=True)
-RUNS: dict[str, tuple[Callable[[], Encoder], Contrast, dict[str, Any]]] = {
-    "bert": (bert, PLAIN, {}),
-    "bert, symmetric": (bert, replace(SYMMETRIC, temperature=1.0, at_a_time=3), {"accumulate": 2}),
-    "bert, lora": (bert, PLAIN, {"lora": 2, "gradient_checkpointing": True}),
-    "t5": (t5, replace(SYMMETRIC, temperature=1.0), {"ema": 0.5}),
-    "static": (static, SYMMETRIC, {"learning_rate": 0.01}),
-    "raw text": (static, SYMMETRIC, {"learning_rate": 0.01}),
-}
-
-
-def run_all(folder: Path, batch_size: int) -> None:
-    """Train each and write the weights that this process ends with."""
-    rank = os.environ.get("RANK", "0")
-    for name, (make, contrast, more) in RUNS.items():
-        encoder, options = make(), replace(CPU, max_steps=6, batch_size=batch_size, **more)
-        if name == "raw text":
-            pairs = Pairs(PASSAGES, encoder.pieces)
-            pretrain_retriever(encoder, pairs, options, folder / name, contrast=contrast)
-        else:
-            train_retriever(encoder, EXAMPLES, options, folder / name, contrast=contrast)
-        save_file(dict(encoder.model.named_parameters()), folder / f"{name}-{rank}.safetensors")
-
 
 def test_two_processes_are_one_with_a_doubled_batch(tmp_path: Path) -> None:
     """Sums are in another order, so not to the bit."""
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-    done = torchrun(2, "test_retriever_folds", str(tmp_path / "two"), "2")
+    done = torchrun(2, "support.retriever_ranks", str(tmp_path / "two"), "2")
     assert done.returncode == 0, done.stderr
     run_all(tmp_path / "one", 4)
     for name, (make, *_) in RUNS.items():
@@ -382,7 +316,3 @@ def test_two_processes_are_one_with_a_doubled_batch(tmp_path: Path) -> None:
         moved = max(float((one[n] - start[n]).abs().max()) for n in start)
         apart = max(float((one[n] - first[n]).abs().max()) for n in start)
         assert apart < 0.01 * moved, (name, apart, moved)
-
-
-if __name__ == "__main__":
-    run_all(Path(sys.argv[1]), int(sys.argv[2]))

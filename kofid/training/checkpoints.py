@@ -19,8 +19,8 @@ def last_checkpoint(checkpoints: Path) -> Path | None:
 
     One cut off while it was saved lacks the state, which is written last; one cut off while it was removed may lack the weights.
     """
-    found = {int(path.name.partition("-")[2]): path for path in checkpoints.glob("checkpoint-*")}
-    for _, path in sorted(found.items(), reverse=True):
+    folders = {int(path.name.partition("-")[2]): path for path in checkpoints.glob("checkpoint-*")}
+    for _, path in sorted(folders.items(), reverse=True):
         try:
             read_state(path)
             if (path / WEIGHTS).is_file():
@@ -49,8 +49,8 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     weights = load_file(str(checkpoint / WEIGHTS))
     if (checkpoint / AVERAGE).is_file():
         weights |= load_file(str(checkpoint / AVERAGE))
-    own = model.state_dict()
-    kept = {weight.data_ptr(): name for name, weight in own.items() if name in weights}
+    state = model.state_dict()
+    saved_names = {weight.data_ptr(): name for name, weight in state.items() if name in weights}
     # Of weights that are one tensor under several names a checkpoint has the first.
-    tied = {name: kept[weight.data_ptr()] for name, weight in own.items() if weight.data_ptr() in kept}
+    tied = {name: saved_names[weight.data_ptr()] for name, weight in state.items() if weight.data_ptr() in saved_names}
     model.load_state_dict({name: weights[same] for name, same in tied.items()} | weights)
