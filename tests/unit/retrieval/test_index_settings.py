@@ -11,7 +11,7 @@ import pytest
 
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
 from kofid.retrieval.index import Index
-from kofid.retrieval.settings import IndexSettings, VectorSettings
+from kofid.retrieval.index_settings import IndexSettings, VectorSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.ranking import Ranker, Ranking
 
