@@ -56,15 +56,7 @@ def _fit(inputs: np.ndarray, target: np.ndarray, ridge: float) -> tuple[float, f
 
 def calibrate(reader: FiDReader, examples: Sequence[Example], n_context: int) -> Confidence:
     """Return the confidence fitted to a reader's answers to ``examples``; right are those that match robustly."""
-    decoding, max_tokens = reader.decoding, reader.max_tokens
-    plain = FiDReader(
-        reader.model,
-        reader.tokenizer,
-        reader.decoder_tokenizer,
-        n_context=n_context,
-        max_tokens=max_tokens,
-        decoding=decoding,
-    )
+    plain = reader.with_options(n_context=n_context, plain=True)
     inputs: list[tuple[float, bool]] = []
     right: list[bool] = []
     for example in examples:

@@ -93,7 +93,7 @@ def run(
     def reading(name: str) -> Reader:
         if name != "span":
             console.calm_libraries()
-        return open_reader(name, device=device, n_context=k, writing=how)
+        return open_reader(name, device=device, n_context=k, options=how)
 
     def searching(name: str) -> Search:
         return chosen_search(opened, SearchMode(name), Fusion(), 200, device)

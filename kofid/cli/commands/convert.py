@@ -110,8 +110,8 @@ def run(
     if target == "reader":
         folder = given.checkpoint()
         console.calm_libraries()
+        from kofid.reader.fid.config import Variant
         from kofid.reader.fid.convert import convert_checkpoint
-        from kofid.reader.fid.model import Variant
 
         convert_checkpoint(
             folder,

@@ -98,7 +98,7 @@ def run(
     opened = Index.open(index, check_hashes=verify)
     if reader != "span":
         console.calm_libraries()
-    chosen = open_reader(reader, device=device, n_context=k, writing=how)
+    chosen = open_reader(reader, device=device, n_context=k, options=how)
     pipeline = Pipeline(opened, chosen, chosen_search(opened, mode, Fusion(), 200, device), k)
     results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
     if risk is not None:

@@ -10,7 +10,7 @@ from kofid.errors import UsageError
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.reader.open import Writing
+    from kofid.reader.fid.config import ReadingOptions
 
 FirstK = Annotated[
     int,
@@ -107,10 +107,15 @@ TopP = Annotated[
 
 
 def writing(
-    dtype: str, int8: str, beams: int, temperature: float, top_p: float, from_passages: bool | None = None
-) -> Writing:
+    dtype: str,
+    int8: Literal["none", "decoder", "all"],
+    beams: int,
+    temperature: float,
+    top_p: float,
+    from_passages: bool | None = None,
+) -> ReadingOptions:
     """Return how the reader is to write; raise UsageError for what does not go together."""
-    from kofid.reader.open import Writing
+    from kofid.reader.fid.config import ReadingOptions
 
     if temperature and beams > 1:
         raise UsageError(
@@ -118,4 +123,4 @@ def writing(
         )
     if top_p < 1 and not temperature:
         raise UsageError(say("--top-p에는 --temperature가 있어야 합니다", "--top-p needs --temperature"))
-    return Writing(dtype, int8, beams, temperature, top_p, from_passages=from_passages)
+    return ReadingOptions(dtype, int8, beams, temperature, top_p, from_passages=from_passages)

@@ -15,7 +15,7 @@ from kofid.language import say
 from kofid.training.options import OptimizerName, ReportTo, Schedule
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
 
 Data = Annotated[
     list[str],
@@ -378,6 +378,6 @@ class VariantOptions:
 
     def variant(self) -> Variant:
         """Return the variant; raise UsageError for layers that are no numbers."""
-        from kofid.reader.fid.model import Variant
+        from kofid.reader.fid.config import Variant
 
         return Variant.of(self.first_k, self.n_cross_layer, self.n_kv_heads, self.pointing, self.match, self.copying)

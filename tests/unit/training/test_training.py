@@ -19,9 +19,10 @@ from transformers import BertTokenizer, RobertaConfig, RobertaModel, T5Tokenizer
 
 from kofid.errors import InputError, KofidError, ResourceError, UsageError
 from kofid.formats import read_corpus
+from kofid.reader.fid.batch import Batch
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.init import FRESH, fresh_reader_model
 from kofid.reader.fid.inputs import format_input, parse_target
-from kofid.reader.fid.model import Batch, Variant
 from kofid.reader.fid.reader import FiDReader
 from kofid.retrieval.build import build_index
 from kofid.retrieval.dense import faiss_index as dense
