@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -15,51 +15,122 @@ from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.index import Index
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
+from kofid.storage.locks import OnWait, locked
 from kofid.types import Passage, Progress, silent
 
 # By path, the size in bytes and the time of the last change in nanoseconds.
 Stamps = dict[str, list[int]]
 
 
-def shelved_index(
-    sources: Sequence[str], *, cache: Path | None = None, progress: Progress = silent, skipped: list[str] | None = None
+def corpus_index(
+    sources: Sequence[str],
+    *,
+    cache: Path | None = None,
+    progress: Progress = silent,
+    skipped: list[str] | None = None,
+    on_wait: OnWait = lambda message: None,
 ) -> Index:
     """Return the index of files and folders, made or brought up to date first.
 
     A document that changed is read anew alone; files of records are all read anew where one changed. What cannot be read
-    is left out, its error appended to ``skipped``. Raises InputError where nothing can be read.
+    is left out, its error appended to ``skipped``. While another process makes the same index this one waits, and
+    tells ``on_wait`` so. Raises InputError where nothing can be read.
     """
-    from platformdirs import user_cache_path
-
     stamps = _stamps(sources)
     name = hashlib.sha256("\n".join(sorted(str(Path(s).resolve()) for s in sources)).encode()).hexdigest()[:16]
-    path = (cache or user_cache_path("kofid")) / "corpora" / name
-    bad = [] if skipped is None else skipped
+    cache = cache or _user_cache()
+    path = cache / "corpora" / name
+    unreadable = [] if skipped is None else skipped
+    return _fresh(
+        cache,
+        path,
+        lambda: _open(path),
+        lambda index: index.artifact.settings.get("files") == stamps,
+        lambda index: _refresh(path, index, stamps, progress, unreadable),
+        on_wait,
+    )
+
+
+def demo_index(cache: Path | None = None, *, on_wait: OnWait = lambda message: None) -> Index:
+    """Open the index of the demo corpus, building it in the user's cache the first time.
+
+    While another process builds it this one waits, and tells ``on_wait`` so.
+    """
+    corpus = resource("demo/passages.jsonl")
+    notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
+    cache = cache or _user_cache()
+    path = cache / "demo"
+    return _fresh(
+        cache,
+        path,
+        lambda: _open(path, thorough=True),  # a damaged cache is made again, not reported later
+        lambda index: index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"],
+        lambda _: build_index(path, read_corpus([str(corpus)]), notes=notes),
+        on_wait,
+    )
+
+
+def _user_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("kofid")
+
+
+def _open(path: Path, *, thorough: bool = False) -> Index | None:
+    """Open an index of the cache; None for one that is absent, of another version, or damaged: it is only a cache."""
     try:
-        index = Index.open(path)
+        if thorough:
+            open_artifact(path, "index", thorough=True)
+        return Index.open(path)
     except (InputError, IncompatibleArtifactError, CorruptArtifactError):
-        index = None  # absent, of another version, or damaged: it is only a cache
+        return None
+
+
+def _fresh(
+    cache: Path,
+    path: Path,
+    look: Callable[[], Index | None],
+    is_fresh: Callable[[Index], bool],
+    make: Callable[[Index | None], object],
+    on_wait: OnWait,
+) -> Index:
+    """Return the index at ``path``, made first where it is not fresh; of several processes at once only one makes it."""
+    index = look()
+    if index is not None and is_fresh(index):
+        return index
+    lock = cache / "locks" / path.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with locked(lock, path, on_wait):
+        index = look()  # again: another process may have made it meanwhile
+        if index is None or not is_fresh(index):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make(index)
+            index = Index.open(path)
+        return index
+
+
+def _refresh(path: Path, index: Index | None, stamps: Stamps, progress: Progress, unreadable: list[str]) -> None:
+    """Bring the index of files to what these are now, by what changed where that is less work."""
     if index is not None:
         before: Stamps = index.artifact.settings.get("files", {})
-        if before == stamps:
-            return index
         changed = [file for file, stamp in stamps.items() if before.get(file) != stamp]
         gone = [file for file in before if file not in stamps]
         if all(map(is_document, [*changed, *gone])) and len(changed) <= len(stamps) // 2:
             known = [file for file in gone if list(index.passages.of_article(file))]
-            added = _read(changed, bad)
+            added = _read(changed, unreadable)
             update_index(path, add=added, delete=known, notes={"files": stamps}, progress=progress)
-            return Index.open(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+            return
     try:
-        build_index(path, read_corpus(list(stamps), skipped=bad), notes={"files": stamps}, progress=progress)
+        passages = read_corpus(list(stamps), skipped=unreadable)
+        build_index(path, passages, notes={"files": stamps}, progress=progress)
     except InputError as error:
-        raise InputError("\n".join([*bad, str(error)])) from error  # what could not be read is why there is nothing
-    return Index.open(path)
+        raise InputError(
+            "\n".join([*unreadable, str(error)])
+        ) from error  # what could not be read is why there is nothing
 
 
 def _stamps(sources: Sequence[str]) -> Stamps:
-    found: Stamps = {}
+    stamps: Stamps = {}
     for file in chain.from_iterable(map(files_of, sources)):
         try:
             status = Path(file).stat()
@@ -67,34 +138,14 @@ def _stamps(sources: Sequence[str]) -> Stamps:
             raise InputError(
                 say(f"{file}: 그런 파일이나 폴더가 없습니다", f"{file}: no such file or folder")
             ) from error
-        found[file] = [status.st_size, status.st_mtime_ns]
-    return found
+        stamps[file] = [status.st_size, status.st_mtime_ns]
+    return stamps
 
 
-def _read(files: Sequence[str], skipped: list[str]) -> Iterator[Passage]:
+def _read(files: Sequence[str], unreadable: list[str]) -> Iterator[Passage]:
     """Yield the passages of documents, of each that can be read."""
     for file in files:
         try:
-            yield from read_corpus([file], skipped=skipped)
+            yield from read_corpus([file], skipped=unreadable)
         except InputError as error:
-            skipped.append(str(error))
-
-
-def demo_index(cache: Path | None = None) -> Index:
-    """Open the index of the demo corpus, building it in the user's cache the first time."""
-    from platformdirs import user_cache_path
-
-    corpus = resource("demo/passages.jsonl")
-    notes = {"corpus_sha256": hashlib.sha256(corpus.read_bytes()).hexdigest()}
-    path = (cache or user_cache_path("kofid")) / "demo"
-    try:
-        open_artifact(path, "index", thorough=True)  # a damaged cache is made again, not reported later
-        index = Index.open(path)
-        if index.artifact.settings.get("corpus_sha256") == notes["corpus_sha256"]:
-            return index
-    except (InputError, IncompatibleArtifactError, CorruptArtifactError):
-        pass  # absent, of another version, or damaged: it is only a cache
-    from kofid.formats import read_corpus
-
-    build_index(path, read_corpus([str(corpus)]), notes=notes)
-    return Index.open(path)
+            unreadable.append(str(error))

@@ -15,6 +15,7 @@ from rich.text import Text
 from kofid.errors import InputError, KofidError, UsageError
 from kofid.language import say
 from kofid.pipeline import NoReader, Pipeline, Reply
+from kofid.storage.files import refuse_unwritable
 from kofid.types import Answer, Hit
 
 
@@ -183,6 +184,7 @@ class Conversation:
         if not argument:
             raise UsageError(say("/저장 파일이름", "/save FILE"))
         try:
+            refuse_unwritable(Path(argument))
             with Path(argument).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(reply_to_json(self._replied()), ensure_ascii=False) + "\n")
         except OSError as error:

@@ -15,7 +15,7 @@ from kofid.evaluation.rankings import ANSWER, read_measures
 from kofid.evaluation.significance import holm
 from kofid.formats import trec
 from kofid.formats.records import read_lines
-from kofid.language import say
+from kofid.language import say, setting
 
 DEFAULT_MEASURES = ("hit@1", "hit@5", "hit@20", "mrr@10")
 Test = Callable[[Sequence[float]], float]
@@ -95,8 +95,9 @@ def _read_system(name: str, source: str, qrels: trec.Qrels | None) -> System:
     if trec.columns_of(first) != "trec-run":
         return System(name, source, read_measures(source))
     if qrels is None:
+        needed = setting("qrels", "FILE")
         raise UsageError(
-            say(f"{source}: TREC run에는 --qrels FILE 이 있어야 합니다", f"{source}: a TREC run needs --qrels FILE")
+            say(f"{source}: TREC run에는 {needed} 가 있어야 합니다", f"{source}: a TREC run needs {needed}")
         )
     run = trec.read_run(source)
     judged = {question: gold for question, gold in qrels.items() if max(gold.values()) > 0}
@@ -118,11 +119,11 @@ def _require_same_questions(a: System, b: System, ours: set[str], theirs: set[st
     message = []
     for lacking, having, missing in ((b, a, ours - theirs), (a, b, theirs - ours)):
         if missing:
-            some = ", ".join(sorted(missing)[:5]) + (" ..." if len(missing) > 5 else "")
+            names = ", ".join(sorted(missing)[:5]) + (" ..." if len(missing) > 5 else "")
             message.append(
                 say(
-                    f"{lacking.source}에는 {having.source}의 질문 {len(missing):,}개가 없습니다: {some}",
-                    f"{lacking.source} lacks {len(missing):,} questions of {having.source}: {some}",
+                    f"{lacking.source}에는 {having.source}의 질문 {len(missing):,}개가 없습니다: {names}",
+                    f"{lacking.source} lacks {len(missing):,} questions of {having.source}: {names}",
                 )
             )
     raise InputError("; ".join(message))
@@ -134,23 +135,22 @@ def choose_measures(systems: Sequence[System], wanted: Sequence[str] | None) -> 
     Raises InputError for one that a system lacks, or has for other questions than the first system.
     """
     known = [{name for measures in system.measures.values() for name in measures} for system in systems]
-    there = known[0]
-    default = DEFAULT_MEASURES if DEFAULT_MEASURES[0] in there else [ANSWER + name for name in DEFAULT_MEASURES]
-    chosen = list(dict.fromkeys(wanted or default))
-    for measure in chosen:
+    default = DEFAULT_MEASURES if DEFAULT_MEASURES[0] in known[0] else [ANSWER + name for name in DEFAULT_MEASURES]
+    measures = list(dict.fromkeys(wanted or default))
+    for measure in measures:
         lacking = next((i for i, names in enumerate(known) if measure not in names), None)
         if lacking is not None:
-            source, names = systems[lacking].source, ", ".join(sorted(known[lacking]))
+            source, available = systems[lacking].source, ", ".join(sorted(known[lacking]))
             raise InputError(
                 say(
-                    f"{source}: '{measure}'가 없습니다. 있는 것: {names}",
-                    f"{source}: no '{measure}'; there are: {names}",
+                    f"{source}: '{measure}'가 없습니다. 있는 것: {available}",
+                    f"{source}: no '{measure}'; there are: {available}",
                 )
             )
         first, *others = [{q for q, m in system.measures.items() if measure in m} for system in systems]
         for system, questions in zip(systems[1:], others, strict=True):
             _require_same_questions(systems[0], system, first, questions)
-    return chosen
+    return measures
 
 
 def compare(systems: Sequence[System], measures: Sequence[str], test: Test, *, all_pairs: bool) -> Iterator[Comparison]:
@@ -160,9 +160,9 @@ def compare(systems: Sequence[System], measures: Sequence[str], test: Test, *, a
     """
     pairs = list(combinations(systems, 2)) if all_pairs else [(systems[0], system) for system in systems[1:]]
     for measure in measures:
-        found = [_compare_pair(a, b, measure, test) for a, b in pairs]
-        corrected = holm([comparison.p for comparison in found])
-        yield from (replace(comparison, p_holm=p) for comparison, p in zip(found, corrected, strict=True))
+        comparisons = [_compare_pair(a, b, measure, test) for a, b in pairs]
+        corrected = holm([comparison.p for comparison in comparisons])
+        yield from (replace(comparison, p_holm=p) for comparison, p in zip(comparisons, corrected, strict=True))
 
 
 def _compare_pair(a: System, b: System, measure: str, test: Test) -> Comparison:

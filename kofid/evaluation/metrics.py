@@ -29,11 +29,11 @@ def gold_units(ids: Sequence[str], gold: Collection[str]) -> list[str | None]:
     A gold id that names an article is matched by any passage cut from it. A gold id counts once: the second passage
     of a gold article brings nothing new. A passage that is gold itself counts as that, not as its article.
     """
-    left = set(gold)
+    unmatched = set(gold)
     units = []
     for passage_id in ids:
-        unit = next((name for name in (passage_id, article_id(passage_id)) if name in left), None)
-        left.discard(unit or "")
+        unit = next((name for name in (passage_id, article_id(passage_id)) if name in unmatched), None)
+        unmatched.discard(unit or "")
         units.append(unit)
     return units
 
@@ -60,7 +60,7 @@ def ranking_measures(
     """
     import ir_measures
 
-    known = {ir_measures.parse_measure(_IR_MEASURES[name]): name for name in names}
+    parsed = {ir_measures.parse_measure(_IR_MEASURES[name]): name for name in names}
     # Ranks stand for scores, so that neither ties nor float32, to which trec_eval rounds, can change the order.
     run = {
         str(i): {unit if unit is not None else f"\n{rank}": -float(rank) for rank, unit in enumerate(units, 1)}
@@ -68,11 +68,11 @@ def ranking_measures(
         if units
     }
     qrels = {str(i): dict(relevance) for i, relevance in enumerate(gold) if relevance}
-    found: list[dict[str, float]] = [dict.fromkeys(names, 0.0) if relevance else {} for relevance in gold]
+    measures: list[dict[str, float]] = [dict.fromkeys(names, 0.0) if relevance else {} for relevance in gold]
     if qrels:
-        for metric in ir_measures.iter_calc(list(known), qrels, run):
-            found[int(metric.query_id)][known[metric.measure]] = float(metric.value)
-    return found
+        for metric in ir_measures.iter_calc(list(parsed), qrels, run):
+            measures[int(metric.query_id)][parsed[metric.measure]] = float(metric.value)
+    return measures
 
 
 def rouge_l(prediction: str, answers: tuple[str, ...]) -> float:

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kofid.errors import InputError
-from kofid.evaluation.metrics import ANSWER_MEASURES, GOLD_MEASURES, answer_rank, gold_units, ranking_measures
+from kofid.errors import InputError, UsageError
+from kofid.evaluation.metrics import (
+    ANSWER_MEASURES,
+    GOLD_MEASURES,
+    HIT_CUTOFFS,
+    answer_rank,
+    gold_units,
+    ranking_measures,
+)
+from kofid.formats.json_shapes import measures_to_json
 from kofid.formats.records import Record, read_records, text_field
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.storage.files import write_file
-from kofid.types import Example
+from kofid.types import Example, Progress, Question, Search, silent
 
 ANSWER = "answer_"  # before the name of a measure by answers
 
@@ -24,75 +32,86 @@ class JudgedRanking:
     """One question's hits and what they are worth.
 
     ``measures`` holds ``hit@k``, ``mrr``, ... where the question has gold ids, ``answer_hit@k``, ... where it has
-    answers. ``gold_rank`` and ``answer_rank`` count from 1; None is not found, or not judged. ``hits`` are (passage
+    answers. ``gold_rank`` and ``answer_rank`` count from 1; None is not found, or not judged. ``ranking`` has (passage
     id, score), best first.
     """
 
-    id: str
-    question: str
+    question: Question
     gold_rank: int | None
     answer_rank: int | None
     measures: dict[str, float]
-    hits: tuple[tuple[str, float], ...]
+    ranking: tuple[tuple[str, float], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of the per-question file."""
-        return {
-            "id": self.id,
-            "question": self.question,
-            "gold_rank": self.gold_rank,
-            "answer_rank": self.answer_rank,
-            "measures": self.measures,
-            "hits": [{"id": passage_id, "score": round(score, 6)} for passage_id, score in self.hits],
-        }
+        return measures_to_json(
+            self.question,
+            self.ranking,
+            gold_rank=self.gold_rank,
+            answer_rank=self.answer_rank,
+            measures=self.measures,
+        )
 
 
 def judge(examples: Iterable[Example]) -> list[JudgedRanking]:
     """Return the judged rankings of the examples whose question has gold ids or answers; the others are left out."""
-    kept = [_Ranks.of(example) for example in examples if example.question.positive_ids or example.question.answers]
-    by_gold = ranking_measures([k.units for k in kept], [dict.fromkeys(k.gold, 1) for k in kept], GOLD_MEASURES)
+    ranked = [_Ranks.of(e) for e in examples if e.question.positive_ids or e.question.answers]
+    by_gold = ranking_measures(
+        [r.units for r in ranked], [dict.fromkeys(r.question.positive_ids, 1) for r in ranked], GOLD_MEASURES
+    )
     by_answer = ranking_measures(
-        [[None] * (k.answer_rank - 1) + ["answer"] if k.answer_rank else [] for k in kept],
-        [{"answer": 1} if k.has_answers else {} for k in kept],
+        [[None] * (r.answer_rank - 1) + ["answer"] if r.answer_rank else [] for r in ranked],
+        [{"answer": 1} if r.question.answers else {} for r in ranked],
         ANSWER_MEASURES,
     )
     return [
         JudgedRanking(
-            k.id,
-            k.question,
-            next((rank for rank, unit in enumerate(k.units, 1) if unit is not None), None),
-            k.answer_rank,
+            r.question,
+            next((rank for rank, unit in enumerate(r.units, 1) if unit is not None), None),
+            r.answer_rank,
             gold | {ANSWER + name: value for name, value in answer.items()},
-            k.hits,
+            r.ranking,
         )
-        for k, gold, answer in zip(kept, by_gold, by_answer, strict=True)
+        for r, gold, answer in zip(ranked, by_gold, by_answer, strict=True)
     ]
+
+
+def judge_search(
+    search: Search, questions: Sequence[Question], *, k: int = max(HIT_CUTOFFS), progress: Progress = silent
+) -> list[JudgedRanking]:
+    """Return the judged rankings of the ``k`` best passages that a search finds for each question, unchanged as it is asked.
+
+    Raises UsageError where no question has gold ids or answers.
+    """
+    tracked = progress(questions, say("찾는 중", "searching"), len(questions))
+    rankings = judge(Example(question, tuple(search(question.text, k))) for question in tracked)
+    if not rankings:
+        raise UsageError(
+            say(
+                "positive_ids나 answers가 있는 질문이 하나도 없어 평가할 수 없습니다",
+                "no question has positive_ids or answers, so there is nothing to evaluate",
+            )
+        )
+    return rankings
 
 
 @dataclass(frozen=True)
 class _Ranks:
     """What of an example is needed to judge it: its passages' texts are many, and are let go."""
 
-    id: str
-    question: str
-    gold: tuple[str, ...]
-    has_answers: bool
+    question: Question
     units: list[str | None]
     answer_rank: int | None
-    hits: tuple[tuple[str, float], ...]
+    ranking: tuple[tuple[str, float], ...]
 
     @classmethod
     def of(cls, example: Example) -> _Ranks:
-        question = example.question
-        ids = [hit.passage.id for hit in example.hits]
+        question, ids = example.question, [hit.passage.id for hit in example.hits]
         return cls(
-            question.id,
-            question.text,
-            question.positive_ids,
-            bool(question.answers),
+            question,
             gold_units(ids, question.positive_ids),
             answer_rank((hit.passage.text for hit in example.hits), question.answers) if question.answers else None,
-            tuple(zip(ids, (hit.score for hit in example.hits), strict=True)),
+            tuple((hit.passage.id, hit.score) for hit in example.hits),
         )
 
 
@@ -117,17 +136,17 @@ def read_measures(source: str) -> dict[str, dict[str, float]]:
 
     Raises InputError naming file and line for anything else, and for a question that comes twice.
     """
-    found: dict[str, dict[str, float]] = {}
+    measures: dict[str, dict[str, float]] = {}
     for record in read_records(source):
         key = text_field(record, "id", required=False) or text_field(record, "question")
-        if key in found:
+        if key in measures:
             raise InputError(
                 say(f"{record.place}: 질문 '{key}'가 두 번 나옵니다", f"{record.place}: question '{key}' comes twice")
             )
-        found[key] = _measures(record)
-    if not found:
+        measures[key] = _measures(record)
+    if not measures:
         raise InputError(say(f"{source}: 비어 있습니다", f"{source}: empty"))
-    return found
+    return measures
 
 
 def _measures(record: Record) -> dict[str, float]:
@@ -136,10 +155,10 @@ def _measures(record: Record) -> dict[str, float]:
         return {name: float(value) for name, value in measures.items()}
     raise InputError(
         say(
-            f"{record.place}: 'measures'(이름과 수)가 없습니다. 만들려면: kofid retrieve -i INDEX --eval QUESTIONS "
-            "--per-question FILE",
-            f"{record.place}: no 'measures' (names and numbers); to make them: kofid retrieve -i INDEX --eval QUESTIONS "
-            "--per-question FILE",
+            f"{record.place}: 'measures'(이름과 수)가 없습니다. kofid retrieve -i INDEX QUESTIONS 에 "
+            f"{setting('eval')} {setting('per_question', 'FILE')} 을(를) 주어 만듭니다",
+            f"{record.place}: no 'measures' (names and numbers); kofid retrieve -i INDEX QUESTIONS makes them with "
+            f"{setting('eval')} {setting('per_question', 'FILE')}",
         )
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from kofid.errors import ResourceError, UsageError
 from kofid.evaluation.comparison import Comparison, System
 from kofid.language import say
+from kofid.storage.files import write_bytes
 
 SIGNIFICANT = 0.05
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -95,37 +96,20 @@ def _save(figure: Any, path: Path) -> None:
     # No date and no random ids in the file: the same figures give the same bytes.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
     figure.savefig(image, format=path.suffix[1:], dpi=200, metadata=metadata)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(image.getvalue())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, image.getvalue())
 
 
-def ablation_columns() -> list[str]:
-    """Return the heads of the table of an ablation."""
-    names = [say("변형", "variant"), "EM", "F1", "EM robust"]
-    return [*names, say("초/질문", "s/question"), say("메모리 MiB", "memory MiB"), say("매개변수", "parameters")]
-
-
-def ablation_row(row: dict[str, Any]) -> list[str]:
-    """Return one row of such a table."""
-    scores = [f"{100 * row[name]:.1f}" for name in ("em", "f1", "em_robust")]
-    return [row["name"], *scores, f"{row['seconds']:.3f}", f"{row['peak_mb']:,}", f"{row['parameters']:,}"]
-
-
-def write_ablation_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a plot of EM against seconds a question, a point a variant; as ``write_plot`` does."""
+def write_scatter(path: Path, points: Sequence[tuple[str, float, float]], x_label: str, y_label: str) -> None:
+    """Write a plot of named points (name, x, y); as ``write_plot`` does."""
     check_plot(path)
     with _style() as figure_class:
         figure = figure_class(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
-        for row in rows:
-            axes.scatter(row["seconds"], 100 * row["em"], color="C0")
-            axes.annotate(row["name"], (row["seconds"], 100 * row["em"]), textcoords="offset points", xytext=(5, 3))
-        axes.set_xlabel(say("초/질문", "seconds a question"))
-        axes.set_ylabel("EM (%)")
+        for name, x, y in points:
+            axes.scatter(x, y, color="C0")
+            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 3))
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
         axes.spines[["top", "right"]].set_visible(False)
         _save(figure, path)
 
@@ -175,8 +159,8 @@ def _style() -> Iterator[Any]:
     from matplotlib import font_manager
     from matplotlib.figure import Figure
 
-    there = set(font_manager.get_font_names())
-    fonts = [name for name in _KOREAN_FONTS if name in there] + ["DejaVu Sans"]
+    installed = set(font_manager.get_font_names())
+    fonts = [name for name in _KOREAN_FONTS if name in installed] + ["DejaVu Sans"]
     settings: Any = {"font.family": fonts, "svg.fonttype": "none", "svg.hashsalt": "kofid"}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")

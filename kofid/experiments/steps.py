@@ -1,35 +1,48 @@
-"""Long work as commands of kofid, one after another: what is done is not done again."""
+"""Long work as steps, one after another: what is done is not done again."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from kofid.errors import KofidError
-from kofid.language import say
-from kofid.storage.artifacts import is_artifact
+from kofid.evaluation.rankings import judge_search, write_rankings
+from kofid.formats import read_questions
+from kofid.retrieval.fusion import Fusion
+from kofid.retrieval.hybrid import open_search
+from kofid.retrieval.index import Index
+from kofid.retrieval.modes import SearchMode
+from kofid.storage.artifacts import copy_artifact, is_artifact
 from kofid.storage.files import write_file
+from kofid.types import OnStep, Progress, Question, silent
+
+
+@contextmanager
+def _untold(_what: str) -> Iterator[OnStep]:
+    yield lambda step, steps, loss: None
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how the work goes: ``progress`` of items, ``training`` of each run's steps, ``notes`` of what is left out."""
+
+    progress: Progress = silent
+    training: Callable[[str], AbstractContextManager[OnStep]] = _untold
+    notes: Callable[[str], None] = lambda message: None
+
+
+UNWATCHED = Watcher()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command, and what says that it is done: a file, an artifact, or for an index that gets vectors a mark beside it.
+    """One piece of work: its name, the file or artifact that proves it done, and a function of whether to resume a run."""
 
-    ``copies`` is the index that is first copied to where the command works.
-    """
-
-    what: str
-    arguments: Sequence[str]
+    name: str
     done: Path
-    copies: Path | None = None
+    work: Callable[[bool], object]
 
     @property
     def is_done(self) -> bool:
@@ -37,81 +50,62 @@ class Step:
         return is_artifact(self.done) if self.done.is_dir() else self.done.is_file()
 
     def run(self) -> None:
-        """Do it; raise KofidError where it fails."""
+        """Do it, from the last checkpoint where there is one."""
         self.done.parent.mkdir(parents=True, exist_ok=True)
-        if self.copies is not None:
-            _copy_index(self.copies, self.done.with_suffix(""))
-        resume = ["--resume"] if self.done.with_name(f".{self.done.name}.checkpoints").is_dir() else []
-        run_kofid(*self.arguments, *resume)
-        if self.copies is not None:
-            write_file(self.done, [])
+        self.work(self.done.with_name(f".{self.done.name}.checkpoints").is_dir())
 
 
-def run_steps(steps: Iterable[Step], on_step: Callable[[Step, bool], None]) -> None:
-    """Do what is not done yet; ``on_step`` is told each step before it runs, and whether it was done before."""
+OnBegin = Callable[[Step, bool], None]
+
+
+def run_steps(steps: Iterable[Step], on_begin: OnBegin = lambda step, done: None) -> None:
+    """Do what is not done yet; ``on_begin`` is told each step before it runs, and whether it was done before."""
     for step in steps:
-        on_step(step, step.is_done)
+        on_begin(step, step.is_done)
         if not step.is_done:
             step.run()
 
 
-def vectors_step(what: str, index: Path, path: Path, encoder: str) -> Step:
-    """Return the step that makes ``path`` a copy of an index, with the vectors of an encoder."""
-    arguments = ["index", "-o", str(path), "--dense", encoder]
-    return Step(what, arguments, path.with_name(f"{path.name}.done"), copies=index)
+def vectors_step(name: str, index: Path, path: Path, encoder: str, device: str, progress: Progress) -> Step:
+    """Return the step that makes ``path`` a copy of an index with the vectors of an encoder.
 
-
-def measure_step(what: str, index: Path, questions: str, done: Path, options: Sequence[str]) -> Step:
-    """Return the step that writes the measures of each question."""
-    arguments = ["retrieve", "-i", str(index), "--eval", questions, "--per-question", str(done), "--no-correct"]
-    return Step(what, [*arguments, *options], done)
-
-
-def _copy_index(index: Path, path: Path) -> None:
-    """Make an index that shares another's files, which are never written in place; half a copy is made anew."""
-    if not path.exists():
-        new = path.with_name(f".{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(index, new, copy_function=_link)
-        new.rename(path)
-
-
-def _link(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def run_kofid(*arguments: str) -> dict[str, Any]:
-    """Run kofid and return the object it prints last, if any; its progress goes to this process's standard error."""
-    command = [sys.executable, "-m", "kofid", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, preexec_fn=_die_with_parent())
-    if done.returncode:
-        raise KofidError(
-            say(
-                f"{' '.join(command[2:])} 이(가) 종료 코드 {done.returncode}로 끝났습니다. 같은 명령으로 이어 갑니다.",
-                f"{' '.join(command[2:])} ended with exit code {done.returncode}; the same command goes on",
-            )
-        )
-    lines = done.stdout.splitlines()
-    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return found
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what a child does first so as to end when this process is killed, else the two would work on side by side.
-
-    Only Linux has it (prctl(2), PR_SET_PDEATHSIG).
+    The copy is an index before it has the vectors, so an empty file beside it proves them.
     """
-    if sys.platform != "linux":
-        return None
-    import ctypes
+    done = path.with_name(f"{path.name}.done")
 
-    prctl = ctypes.CDLL(None).prctl
+    def work(_resume: bool) -> None:
+        from kofid.retrieval.build import add_vectors
+        from kofid.retrieval.dense.encoders import open_encoder
+        from kofid.retrieval.dense.faiss_index import import_faiss
 
-    def begin() -> None:
-        prctl(1, signal.SIGKILL)
+        import_faiss()  # what is missing is said before all is encoded
+        if not is_artifact(path):
+            copy_artifact(index, path, "index")
+        add_vectors(path, open_encoder(encoder, device), progress=progress)
+        write_file(done, [])
 
-    return begin
+    return Step(name, done, work)
+
+
+def measure_step(
+    name: str,
+    index: Path,
+    questions: str,
+    done: Path,
+    mode: SearchMode,
+    fusion: Fusion | None,
+    device: str,
+    progress: Progress,
+) -> Step:
+    """Return the step that writes each question's measures, to the per-question file ``done``."""
+
+    def work(_resume: bool) -> None:
+        search = open_search(Index.open(index), mode, device=device, fusion=fusion)
+        write_rankings(done, judge_search(search, read_all_questions([questions]), progress=progress))
+
+    return Step(name, done, work)
+
+
+def read_all_questions(files: Iterable[str], limit: int | None = None, encoding: str | None = None) -> list[Question]:
+    """Return the first ``limit`` questions of several files."""
+    return list(islice((q for file in files for q in read_questions(file, encoding)), limit))

@@ -1,7 +1,8 @@
 """What comes in and what goes out: corpora, questions, FiD/DPR JSON; the format is found out from the file."""
 
 from kofid.formats.corpus import read_corpus
-from kofid.formats.fid_json import example_to_json, read_examples, write_examples
+from kofid.formats.fid_json import read_examples, write_examples
+from kofid.formats.json_shapes import example_to_json
 from kofid.formats.question_files import is_question_file, read_questions
 
 __all__ = [

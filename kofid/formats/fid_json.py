@@ -6,32 +6,38 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from kofid.errors import InputError
 from kofid.formats.corpus import context_passage
+from kofid.formats.json_shapes import example_to_json, renewed
 from kofid.formats.question_files import question_of
 from kofid.formats.records import Record, read_records, text_field
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.storage.files import write_file
 from kofid.types import Example, Hit
 
 
 def read_examples(source: str, encoding: str | None = None) -> Iterator[Example]:
     """Yield the examples of a FiD JSON array or JSONL: ``question``, ``answers``, ``target``, ``ctxs``."""
-    for record in read_records(source, encoding):
+    for record in map(_renewed, read_records(source, encoding)):
         contexts = record.value.get("ctxs") if isinstance(record.value, dict) else None
         if not isinstance(contexts, list):
+            index = setting("index", "INDEX")
             raise InputError(
                 say(
-                    f"{record.place}: 'ctxs' 목록이 없습니다. 먼저: kofid retrieve -i INDEX {source} -o FILE",
-                    f"{record.place}: no list 'ctxs'; first run: kofid retrieve -i INDEX {source} -o FILE",
+                    f"{record.place}: 'ctxs' 목록이 없습니다. {index} 로 찾거나, 먼저: kofid retrieve -i INDEX {source} -o FILE",
+                    f"{record.place}: no list 'ctxs'; search by {index}, or run: kofid retrieve -i INDEX {source} -o FILE",
                 )
             )
         places = (Record(f"{record.place}.ctxs[{i}]", entry) for i, entry in enumerate(contexts))
         hits = tuple(Hit(context_passage(entry), _score(entry), "file") for entry in places)
         target = text_field(record, "target", required=False) or None
-        yield Example(question_of(record), hits, target)
+        corrected = text_field(record, "corrected", required=False) or None
+        yield Example(question_of(record), hits, target, corrected)
+
+
+def _renewed(record: Record) -> Record:
+    return Record(record.place, renewed(record.value)) if isinstance(record.value, dict) else record
 
 
 def _score(record: Record) -> float:
@@ -47,24 +53,6 @@ def _score(record: Record) -> float:
                 f"{record.place}: 'score' is not a number: {record.value['score']!r}",
             )
         ) from error
-
-
-def example_to_json(example: Example) -> dict[str, Any]:
-    """Return one entry of the FiD JSON."""
-    question = example.question
-    entry: dict[str, Any] = {"id": question.id, "question": question.text}
-    if example.corrected is not None:
-        entry["corrected"] = example.corrected
-    if example.target is not None:
-        entry["target"] = example.target
-    entry["answers"] = list(question.answers)
-    if question.positive_ids:
-        entry["positive_ids"] = list(question.positive_ids)
-    entry["ctxs"] = [
-        {"id": hit.passage.id, "title": hit.passage.title, "text": hit.passage.text, "score": round(hit.score, 6)}
-        for hit in example.hits
-    ]
-    return entry
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:

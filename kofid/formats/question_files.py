@@ -10,6 +10,7 @@ from typing import Any
 
 from kofid.errors import InputError
 from kofid.formats.corpus import squad_paragraphs
+from kofid.formats.json_shapes import has_known_answer, renewed
 from kofid.formats.records import Record, list_field, read_lines, records_of_lines, text_field
 from kofid.korean.text import clean
 from kofid.language import say
@@ -60,6 +61,7 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
 def question_of(record: Record) -> Question:
     """Return the question of a JSON object with ``question`` and, where known, ``answers`` and ``positive_ids``."""
     text = text_field(record, "question", "query").strip()
+    record = Record(record.place, renewed(record.value))
     answers = answers_of(record)
     positives = _strings(record, "positive_ids") or _strings(record, "positive_id")
     return Question(text, text_field(record, "id", "_id", "guid", required=False), answers, positives)
@@ -67,7 +69,8 @@ def question_of(record: Record) -> Question:
 
 def answers_of(record: Record) -> tuple[str, ...]:
     """Return the known answers of a JSON object, empty where it has none."""
-    return _strings(record, "answers") or _strings(record, "answer") or _strings(record, "target")
+    known = _strings(record, "answer") if has_known_answer(record.value) else ()
+    return _strings(record, "answers") or known or _strings(record, "target")
 
 
 def _squad_question(record: Record, passage_id: str) -> Question:

@@ -22,13 +22,22 @@ from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats.passage_split import article_id
 from kofid.language import say
 from kofid.retrieval.dense.base import Encoding
-from kofid.retrieval.layout import USER_DICTIONARY, VECTORS, open_segments, read_deleted, stored_analyzer, write_deleted
+from kofid.retrieval.layout import (
+    USER_DICTIONARY,
+    VECTORS,
+    check_settings,
+    open_segments,
+    read_deleted,
+    stored_analyzer,
+    write_deleted,
+)
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.builder import Finished, PassageDigest, write_segments
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.ranking import Ranking
-from kofid.storage.artifacts import JOURNAL, open_artifact, write_artifact
+from kofid.storage.artifacts import JOURNAL, has_unfinished, link_files, open_artifact, write_artifact
 from kofid.storage.files import link_file
+from kofid.storage.ownership import claim_folder, remove_claimed
 from kofid.types import Passage, Progress, silent
 
 if TYPE_CHECKING:
@@ -61,7 +70,7 @@ def build_index(
         journal = _Journal(directory, settings)
         stream = iter(progress(passages, say("패시지 분석", "analysing passages"), None))
         journal.skip(stream)
-        earlier = open_segments(directory, len(analyzer.components))
+        earlier = open_segments(directory, os.listdir(directory), len(analyzer.components))
         with closing(write_segments(directory, stream, analyzer, earlier)) as segments:
             for finished in segments:
                 journal.add(finished)
@@ -72,7 +81,7 @@ def build_index(
 
 def has_interrupted_build(path: Path) -> bool:
     """Tell whether a build was interrupted that ``resume`` could go on with."""
-    return any(path.glob(f".building-gen-*/{JOURNAL}"))
+    return has_unfinished(path)
 
 
 def _settings(analyzer: Analyzer, ranking: Ranking) -> dict[str, Any]:
@@ -84,8 +93,8 @@ def _settings(analyzer: Analyzer, ranking: Ranking) -> dict[str, Any]:
 
 def _complete(directory: Path, settings: dict[str, Any], encoding: Encoding | None, progress: Progress) -> None:
     """Count what is there, refuse an index of nothing, and add vectors."""
-    segments = open_segments(directory, len(settings["analyzer"]["components"]))
-    passages = Passages(segments, read_deleted(directory))
+    segments = open_segments(directory, os.listdir(directory), len(settings["analyzer"]["components"]))
+    passages = Passages(segments, read_deleted(directory, segments))
     has_terms = any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles])
     if not has_terms or not len(passages):
         (directory / JOURNAL).unlink(missing_ok=True)  # there is nothing to go on with
@@ -106,18 +115,18 @@ def add_vectors(
     Vectors are encoded in shards, which stay when the work is interrupted. ``share`` (i, n) encodes every n-th shard from
     the i-th (from 0) only; the process that finds all shards there finishes the index. Raises as ``open_artifact`` does.
     """
-    import shutil
-
     from kofid.retrieval.dense.shards import n_shards, shard_file
 
     old = open_artifact(path, "index")
     settings = dict(old.settings)
-    segments = open_segments(old.directory, len(settings["analyzer"]["components"]))
-    passages = Passages(segments, read_deleted(old.directory))
+    check_settings(old.directory, settings)
+    segments = open_segments(old.directory, old.files, len(settings["analyzer"]["components"]))
+    passages = Passages(segments, read_deleted(old.directory, segments))
     folder = path.with_name(f".{path.name}.vectors-{encoding.fingerprint[:16]}-{old.directory.name}")
     for left in path.parent.glob(f".{glob.escape(path.name)}.vectors-*-gen-*"):  # of a run killed after its switch
         if not left.name.endswith(f"-{old.directory.name}"):
-            shutil.rmtree(left, ignore_errors=True)
+            remove_claimed(left)
+    claim_folder(folder)
     _encode(folder, passages, encoding, share, progress)
     if not all(shard_file(folder, number).is_file() for number in range(n_shards(len(passages)))):
         return settings | {"dense": None}
@@ -126,11 +135,9 @@ def add_vectors(
             raise IncompatibleArtifactError(
                 say(f"{path}: 벡터를 만드는 동안 색인이 바뀌었습니다", f"{path}: the index changed meanwhile")
             )
-        for file in old.directory.iterdir():
-            if file.is_file() and file.name not in ("manifest.json", VECTORS):
-                link_file(file, directory / file.name)
+        link_files(old, directory, but=(VECTORS,))
         settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_claimed(folder)
     return settings
 
 
@@ -267,9 +274,9 @@ def update_index(
                 )
             )
         analyzer = stored_analyzer(old.directory, settings)
-        segments = open_segments(old.directory, len(analyzer.components))
-        deleted = [set(positions.tolist()) for positions in read_deleted(old.directory)]
-        passages = Passages(segments, read_deleted(old.directory))
+        segments = open_segments(old.directory, old.files, len(analyzer.components))
+        deleted = [set(positions.tolist()) for positions in read_deleted(old.directory, segments)]
+        passages = Passages(segments, read_deleted(old.directory, segments))
         for passage_id in delete:
             position = passages.find(passage_id)
             found = list(passages.of_article(passage_id)) if position is None else [position]
@@ -299,9 +306,7 @@ def record_ranking(path: Path, ranking: Ranking, weights: Sequence[float]) -> No
     with write_artifact(path, "index", settings) as directory:
         old = open_artifact(path, "index")
         settings |= old.settings | {"ranking": ranking.settings() | {"weights": list(weights)}}
-        for file in old.directory.iterdir():
-            if file.name != "manifest.json":
-                link_file(file, directory / file.name)
+        link_files(old, directory)
 
 
 def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int]]) -> Iterator[Passage]:

@@ -23,6 +23,7 @@ from kofid.retrieval.sparse.query import QueryTerm, weigh
 from kofid.retrieval.sparse.ranking import Ranking
 from kofid.retrieval.sparse.search import Scores, SparseIndex, largest
 from kofid.retrieval.sparse.segment import hash_term
+from kofid.storage.arrays import corrupt_array
 from kofid.storage.artifacts import Artifact, open_artifact
 from kofid.types import Hit
 
@@ -53,8 +54,8 @@ class Index:
         stored = artifact.settings["ranking"]
         self.ranking = ranking or Ranking.from_settings(stored)
         self.weights = list(weights or stored["weights"])
-        self.segments = open_segments(artifact.directory, len(self.analyzer.components))
-        self._deleted = read_deleted(artifact.directory)
+        self.segments = open_segments(artifact.directory, artifact.files, len(self.analyzer.components))
+        self._deleted = read_deleted(artifact.directory, self.segments)
         self.passages = Passages(self.segments, self._deleted)
         self.sparse = SparseIndex(self.segments, self.weights, self.ranking, self._deleted)
         self._analysis = lru_cache(maxsize=65_536)(self._find_analysis)
@@ -108,7 +109,10 @@ class Index:
             for segment in self.segments:
                 text = segment.analysis(form)
                 if text is not None:
-                    return self.analyzer.decode(unit, text)
+                    try:
+                        return self.analyzer.decode(unit, text)
+                    except ValueError as error:
+                        raise corrupt_array(segment.path) from error
         return None
 
     def has_analysis(self, unit: str) -> bool:

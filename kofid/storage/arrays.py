@@ -7,6 +7,7 @@ arrays, each at a multiple of 64; ``FILE.toc``, small and hashed like any other 
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -19,10 +20,12 @@ import xxhash
 
 from kofid.errors import CorruptArtifactError
 from kofid.language import say
+from kofid.storage.files import NotAFileError, is_regular, read_regular
 
 BLOCK = 1 << 16
 TOC = ".toc"
 _ALIGNMENT = 64
+_TOC_SIZE = 1 << 26
 _TYPES = {name: np.dtype(name) for name in ("<u1", "<u2", "<u4", "<u8", "<f4")}
 
 Array = npt.NDArray[Any]
@@ -80,19 +83,17 @@ class ArrayFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        table = path.with_name(path.name + TOC)
+        self._table = path.with_name(path.name + TOC)
         try:
-            toc = json.loads(table.read_text(encoding="utf-8"))
-            self._arrays: dict[str, tuple[str, int, int]] = toc["arrays"]
-            self._sums = np.array(toc["sums"], np.uint64)
-            size = int(toc["size"])
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise _corrupt(table) from error
-        if len(self._sums) != -(-size // BLOCK):
-            raise _corrupt(table)
+            toc = json.loads(read_regular(self._table, _TOC_SIZE))
+            self._arrays, self._sums, size = _check_toc(toc)
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError, NotAFileError) as error:
+            raise corrupt_array(self._table) from error
+        if not is_regular(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size != size:
-                raise _corrupt(path)
+                raise corrupt_array(path)
             self._bytes: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
         self._sound = bytearray(len(self._sums))
 
@@ -100,6 +101,12 @@ class ArrayFile:
     def names(self) -> list[str]:
         """The arrays' names, in the order they were written."""
         return list(self._arrays)
+
+    def array(self, name: str, kind: str) -> CheckedArray:
+        """Return an array that must be of a type; raise CorruptArtifactError when it is of another, or not there."""
+        if self._arrays.get(name, ("",))[0] != kind:
+            raise corrupt_array(self._table)
+        return self[name]
 
     def __getitem__(self, name: str) -> CheckedArray:
         kind, start, size = self._arrays[name]
@@ -113,7 +120,7 @@ class ArrayFile:
         while block >= 0:
             content = memoryview(self._bytes)[block * BLOCK : (block + 1) * BLOCK]
             if xxhash.xxh3_64_intdigest(content) != int(self._sums[block]):
-                raise _corrupt(self.path)
+                raise corrupt_array(self.path)
             self._sound[block] = 1
             block = self._sound.find(0, block, last)
 
@@ -128,11 +135,28 @@ class ArrayFile:
         self.check(0, len(self._bytes))
 
 
-def _corrupt(path: Path) -> CorruptArtifactError:
+def _check_toc(toc: dict[str, Any]) -> tuple[dict[str, tuple[str, int, int]], npt.NDArray[np.uint64], int]:
+    """Return the table of contents: arrays, checksums, size; raise ValueError or the like for one that cannot be true."""
+    size, sums = toc["size"], toc["sums"]
+    if type(size) is not int or size < 0 or len(sums) != -(-size // BLOCK) or any(type(n) is not int for n in sums):
+        raise ValueError(size)
+    arrays = {}
+    for name, (kind, start, length) in toc["arrays"].items():
+        itemsize = _TYPES[kind].itemsize
+        if type(start) is not int or type(length) is not int or length % itemsize or start % _ALIGNMENT:
+            raise ValueError(name)
+        if not 0 <= start <= start + length <= size:
+            raise ValueError(name)
+        arrays[name] = (kind, start, length)
+    return arrays, np.array(sums, np.uint64), size
+
+
+def corrupt_array(path: Path) -> CorruptArtifactError:
+    """Return the error of a file, or of its table, that does not hold what was written."""
     return CorruptArtifactError(
         say(
-            f"{path}: 손상되었습니다: 검사값이 다릅니다. 다시 만들어야 합니다.",
-            f"{path}: damaged: checksum differs; it must be made again",
+            f"{path}: 손상되었습니다: 검사값이나 내용이 맞지 않습니다. 다시 만들어야 합니다.",
+            f"{path}: damaged: checksum or contents do not fit; it must be made again",
         )
     )
 
@@ -149,7 +173,9 @@ class CheckedArray:
         return len(self._values)
 
     def read(self, start: int, stop: int) -> Array:
-        """Return values ``start`` to ``stop``, a read-only view."""
+        """Return values ``start`` to ``stop``, a read-only view; raise CorruptArtifactError where there are none such."""
+        if not 0 <= start <= stop <= len(self._values):  # places come from other arrays
+            raise corrupt_array(self._file.path)
         size = self._values.itemsize
         self._file.check(self._start + start * size, self._start + stop * size)
         return self._values[start:stop]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MODEL = "fresh:mini"
 _WINDOW_TOKENS = 384
-_FRESH, _LENGTHS = FreshModel(), ReadingLengths()
+_PLAIN, _FRESH, _LENGTHS = Variant(), FreshModel(), ReadingLengths()
 
 
 def train_reader(
@@ -41,7 +41,7 @@ def train_reader(
     index: Path | None = None,
     model: str = _MODEL,
     decoder: str | None = None,
-    variant: Variant | None = None,
+    variant: Variant = _PLAIN,
     fresh: FreshModel = _FRESH,
     lengths: ReadingLengths = _LENGTHS,
     options: TrainOptions = READER,
@@ -66,11 +66,11 @@ def train_reader(
     for settings that do not go together.
     """
 
-    kind, variant, files = ReaderKind(kind), variant or Variant(), path_names(data)
+    kind, files = ReaderKind(kind), path_names(data)
     _refuse_foreign_settings(
         kind,
         _changed(options, READER)
-        + _changed(variant, Variant())
+        + _changed(variant, _PLAIN)
         + _changed(fresh, _FRESH)
         + _changed(lengths, _LENGTHS),
         model=model != _MODEL,

@@ -15,6 +15,7 @@ from kofid.language import say, setting
 from kofid.retrieval.modes import SearchMode
 from kofid.storage.artifacts import is_artifact, open_artifact
 from kofid.storage.files import write_file
+from kofid.storage.ownership import claim_folder
 from kofid.training.data import Paths, example_texts, first_example, load_examples, path_names
 from kofid.training.encoder import EncoderStart, Pooling
 from kofid.training.encoder_fit import dev_figures, fit_encoder, pretrain_encoder
@@ -194,6 +195,8 @@ class RetrieverRun:
                     f"{output} is there already; go on with {resume}, or remove it",
                 )
             )
+        if is_first_process():
+            claim_folder(output)
         rows: list[dict[str, Any]] = []
         for number, (seen, held_out) in enumerate(split_into_folds(examples, n, self.options.seed), 1):
             figures = self._fold(seen, held_out, output, number, n)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from kofid.storage.artifacts import write_artifact
+from kofid.storage.ownership import remove_claimed
 from kofid.training.options import TrainOptions, is_first_process
 from kofid.types import OnStep
 
@@ -50,7 +50,7 @@ def run_training(
         result = fit(checkpoints, on_step)
         stored |= result.settings | {"figures": result.figures}
         model.save(directory)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    remove_claimed(checkpoints)
     return result.figures
 
 

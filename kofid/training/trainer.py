@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import ResourceError, UsageError
 from kofid.language import say, setting
+from kofid.storage.ownership import claim_folder, remove_claimed
 from kofid.training.checkpoints import STATE, has_ended, last_checkpoint, load_weights
 from kofid.training.options import TrainOptions
 from kofid.types import OnStep
@@ -71,6 +71,7 @@ def train(
                 f"{checkpoints} holds an unfinished run; go on with {setting('resume')}, or remove it to start afresh",
             )
         )
+    claim_folder(checkpoints)
     device = choose_device(options.device)
     seed_everything(options.seed)
     average = WeightAverage(options.ema, last) if options.ema else None
@@ -94,7 +95,7 @@ def train(
     model.to("cpu")
     trainer.accelerator.wait_for_everyone()  # before the checkpoints go
     if not keep_checkpoints and trainer.is_world_process_zero():
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_claimed(checkpoints)
     return _figures(trainer.state)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from support.disk_faults import CHANGES, PLAIN, STRIKES
 from support.fault_trials import DAMAGE, HOSTILE
+from support.forgeries import sign
 
 from kofid.cli import app as cli
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, ResourceError
@@ -27,7 +28,7 @@ from kofid.korean import kiwi as morphology
 from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse.analyzer import Analyzer
-from kofid.storage.artifacts import open_artifact, write_artifact
+from kofid.storage.artifacts import open_artifact
 from kofid.types import Passage
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials fork")
@@ -174,15 +175,15 @@ def test_what_cannot_be_read_is_not_removed(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "kb"
     build_index(path, [Passage("old", "", "폴로늄")], analyzer=PLAIN)
     before = answer(path, "폴로늄")
-    read_bytes = Path.read_bytes
+    really_open = os.open
 
-    def refuse(self: Path) -> bytes:
-        if self.name == "CURRENT":
+    def refuse(file: str | Path, *options: int) -> int:
+        if Path(file).name == "CURRENT":
             raise OSError(5, "Input/output error")
-        return read_bytes(self)
+        return really_open(file, *options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", refuse)
+        patch.setattr(os, "open", refuse)
         with pytest.raises(ResourceError, match="kb"):
             build_index(path, [Passage("new", "", "라듐")], analyzer=PLAIN)
     assert answer(path, "폴로늄") == before
@@ -275,19 +276,6 @@ def test_damage_is_not_copied_into_the_next_generation(tmp_path: Path, monkeypat
 # --- made with another analyzer ------------------------------------------------------------------------------
 
 
-def sign(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change an index's settings as whoever wrote it would have: with good checksums."""
-    (manifest,) = path.glob("gen-*/manifest.json")
-    content = json.loads(manifest.read_text())
-    change(content["settings"]["analyzer"])
-    for name, entry in content["files"].items():
-        file = manifest.with_name(name).read_bytes()
-        entry |= {"sha256": hashlib.sha256(file).hexdigest(), "size": len(file)}
-    manifest.write_text(json.dumps(content))
-    checksum = hashlib.sha256(manifest.read_bytes()).hexdigest()
-    (path / "CURRENT").write_text(f"{manifest.parent.name} {checksum}\n")
-
-
 def answer(path: Path, question: str) -> list[tuple[str, float]]:
     return [(hit.passage.id, hit.score) for hit in Index.open(path).search(question, 5)]
 
@@ -318,7 +306,7 @@ def test_other_user_dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     build_index(path, [Passage("a", "", "폴로늄")], analyzer=Analyzer(PLAIN.components, user_words=lines[0]))
     (words,) = path.glob("gen-*/user_dictionary.tsv")
     words.write_text(f"{lines[1][0]}\n", encoding="utf-8")
-    sign(path, lambda settings: None)
+    sign(path)
     message = refused(path, monkeypatch, capsys)
     assert there in message and here in message
 
@@ -337,15 +325,15 @@ def test_other_analyzer(
 ):
     path = tmp_path / "kb"
     build_index(path, [Passage("a", "", "폴로늄")], analyzer=PLAIN)
-    sign(path, lambda settings: settings.update({name: value}))
+    sign(path, lambda manifest: manifest["settings"]["analyzer"].update({name: value}))
     message = refused(path, monkeypatch, capsys)
     _, there, here, _ = message.splitlines()
     assert repr(value) in there and "whitespace" in here and repr(value) not in here
 
 
 def test_index_of_an_earlier_kofid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    with write_artifact(tmp_path / "kb", "index", {"analyzer": "kiwi+bigram/1"}) as directory:
-        (directory / "user_dictionary.tsv").write_text("")
+    build_index(tmp_path / "kb", [Passage("a", "", "폴로늄")], analyzer=PLAIN)
+    sign(tmp_path / "kb", lambda manifest: manifest.update(settings={"analyzer": "kiwi+bigram/1"}))
     assert str(tmp_path / "kb") in refused(tmp_path / "kb", monkeypatch, capsys)
 
 

@@ -23,10 +23,10 @@ from typing import Any
 
 from kofid.cli import app as cli
 from kofid.errors import KofidError
-from kofid.experiments import steps
 from kofid.retrieval.dense import faiss_index as dense
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
+from kofid.storage.ownership import MARKER
 from kofid.training.checkpoints import last_checkpoint
 
 PASSAGES, QUESTIONS = str(resource("demo/passages.jsonl")), str(resource("demo/questions.jsonl"))
@@ -190,8 +190,7 @@ def vectors(root: Path, times: str) -> dict[str, Any]:
 
 
 def loop_of_distillation(root: Path, times: str) -> dict[str, Any]:
-    """Kill two rounds of distillation: each step is a fork, as in the command it is a process, that dies with the loop."""
-    steps.run_kofid = forked
+    """Kill two rounds of distillation, which are steps in one process."""
     finish(root / "log", "index", PASSAGES, "-o", root / "kb", "--analyzer", "bigram")
     few = root / "questions.jsonl"
     few.write_text("\n".join(Path(QUESTIONS).read_text(encoding="utf-8").splitlines()[:40]), encoding="utf-8")
@@ -207,27 +206,12 @@ def loop_of_distillation(root: Path, times: str) -> dict[str, Any]:
         return sum(1 for path in folder.rglob("*") if not path.name.startswith("."))
 
     def made(folder: Path) -> str:
-        left = [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+        left = [str(path) for path in folder.rglob(".*") if path.name not in (".lock", MARKER)]
         if left:
             raise RuntimeError(f"left: {left}")
         return digest(folder / "loop/round-2/encoder", "encoder", "model.safetensors")
 
     return Kills(root, lambda folder: None, command, [], made, kept).run(int(times))
-
-
-def forked(*arguments: str) -> dict[str, Any]:
-    """Run kofid in a fork that ends with this process."""
-    begin = steps._die_with_parent()
-    child = os.fork()
-    if child == 0:
-        if begin is not None:
-            begin()
-        sys.argv = ["kofid", *arguments]
-        os._exit(cli._run())
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code:
-        raise KofidError(f"{' '.join(arguments)}: {code}")
-    return {}
 
 
 def main() -> None:

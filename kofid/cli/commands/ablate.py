@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from kofid.cli import console
 from kofid.cli.options.common import Device, IndexPath, Json, Limit, MaxSteps, Output
-from kofid.errors import UsageError
 from kofid.language import say
 
 NEEDS_ARGUMENTS = True
@@ -62,49 +61,35 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Run an ablation."""
-    from kofid.evaluation.report import ablation_columns, ablation_row, check_plot, markdown_table, write_ablation_plot
-    from kofid.experiments.ablation import VARIANTS, Ablation
-    from kofid.storage.files import write_file
+    from kofid.evaluation.report import check_plot
+    from kofid.experiments import ablation
+    from kofid.experiments.settings import assign
+    from kofid.experiments.steps import Watcher
+    from kofid.reader.fid.model import Variant
+    from kofid.training.options import FreshModel, ReadingLengths, TrainOptions
 
-    names = _chosen(only, list(VARIANTS), decoder is not None or model.startswith("fresh:"))
     if plot is not None:
         check_plot(plot)
-    common = ["-i", str(index), "--device", device]
-    limited = [] if limit is None else ["--limit", str(limit)]
-    train = [*questions, *common, *limited, "--model", model, "--n-context", str(n_context)]
-    train += ["--max-steps", str(max_steps), *(part for given in option or () for part in _option(given))]
-    train += [] if decoder is None else ["--decoder", decoder]
-    measured = [dev] if dev else questions
-    ablation = Ablation(Path(output), train, [*measured, *common, *limited, "-k", str(n_context)])
-    rows: list[dict[str, Any]] = []
-    for row in ablation.run(names):
+    settings = dict(part.partition("=")[::2] for part in option or ())
+    options, fresh, lengths, base = assign(
+        settings,
+        TrainOptions(max_steps=max_steps, device=device),
+        FreshModel(),
+        ReadingLengths(n_context=n_context),
+        Variant(),
+    )
+    work = ablation.Ablation(output, questions, index, dev, model, decoder, base, fresh, lengths, options, limit)
+    names = work.names(only or ())
+    console.calm_libraries()
+    rows = []
+    for row in work.run(names, Watcher(console.progress, console.training_progress, console.note)):
         rows.append(row)
         if console.wants_json(json_output):
-            console.print_json(row)
+            console.print_json(row.to_json())
         else:
-            console.note(" ".join(ablation_row(row)))
-    table = [ablation_row(row) for row in rows]
-    write_file(Path(output) / "table.md", markdown_table(ablation_columns(), table))
+            console.note(" ".join(ablation.cells(row)))
+    ablation.write_table(output / "table.md", rows)
     if plot is not None:
-        write_ablation_plot(plot, rows)
+        ablation.plot_rows(plot, rows)
     if not console.wants_json(json_output):
-        console.print_table("", ablation_columns(), table)
-
-
-def _chosen(only: list[str] | None, names: list[str], has_decoder: bool) -> list[str]:
-    """Return the variants to run; without a GPT-2 those that need none."""
-    unknown = set(only or ()) - set(names)
-    if unknown:
-        raise UsageError(
-            say(
-                f"--only {', '.join(unknown)}: 있는 것은 {', '.join(names)}",
-                f"--only {', '.join(unknown)}: there are {', '.join(names)}",
-            )
-        )
-    return [name for name in names if (name in only if only else has_decoder or "SKT" not in name)]
-
-
-def _option(given: str) -> tuple[str, ...]:
-    """Return ``--name value`` of name=value; a name alone is a switch."""
-    name, mark, value = given.partition("=")
-    return (f"--{name}", value) if mark else (f"--{name}",)
+        console.print_table("", ablation.columns(), [ablation.cells(row) for row in rows])

@@ -121,14 +121,14 @@ def _opened(index: Path | None, corpus: list[str] | None, demo: bool, verify: bo
             say("-i 색인, --corpus 파일, --demo 가운데 하나를 주세요", "give one of -i INDEX, --corpus PATH and --demo")
         )
     if corpus:
-        from kofid.corpora import shelved_index
+        from kofid.corpora import corpus_index
 
         skipped: list[str] = []
-        found = shelved_index(corpus, progress=console.progress, skipped=skipped)
+        opened = corpus_index(corpus, progress=console.progress, skipped=skipped, on_wait=console.note)
         for message in skipped:
             console.note(message)
-        return found
-    return demo_index() if index is None else Index.open(index, check_hashes=verify)
+        return opened
+    return demo_index(on_wait=console.note) if index is None else Index.open(index, check_hashes=verify)
 
 
 def _converse(

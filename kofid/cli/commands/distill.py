@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,9 +14,10 @@ from kofid.cli.options.training import DISTILLATION, OPTIMIZING, Data, TeacherTy
 from kofid.errors import UsageError
 from kofid.evaluation.report import markdown_table
 from kofid.experiments.rounds import MEASURES, Rounds
-from kofid.experiments.steps import run_steps
+from kofid.experiments.steps import Watcher
 from kofid.language import say, setting
 from kofid.reader.fid.config import ScoreMethod
+from kofid.retrieval.modes import SearchMode
 from kofid.storage.files import write_file
 from kofid.training.options import DISTILLED, PLAIN_DISTILLATION, Distillation, Stage, TrainOptions
 
@@ -110,24 +109,27 @@ def run(
 ) -> None:
     """Distil."""
     if rounds:
-        if stage is not Stage.ALL or index is None or reader is None or retriever is None:
+        if stage is not Stage.ALL or index is None or reader is None or retriever is None or scores is not None:
             raise UsageError(_what_rounds_need())
-        _run_rounds(
-            Rounds(
-                output,
-                index,
-                data,
-                dev,
-                retriever,
-                rounds,
-                n_context,
-                mode,
-                _written({"--limit": limit, "--encoding": encoding}),
-                _written({"--reader": reader, "--score": score, "--dtype": dtype, "--device": options.device}),
-                _training_options(distillation, options),
-            ),
-            json_output,
+        console.calm_libraries()
+        loop = Rounds(
+            output,
+            index,
+            data,
+            reader,
+            retriever,
+            rounds,
+            dev,
+            n_context,
+            SearchMode(mode),
+            score,
+            dtype,
+            distillation,
+            options,
+            encoding,
+            limit,
         )
+        _report_rounds(loop, json_output)
         return
     from kofid.training.distill import distill
 
@@ -158,38 +160,28 @@ def run(
 
 
 def _what_rounds_need() -> str:
-    names = {name: setting(name) for name in ("rounds", "index", "reader", "retriever", "stage")}
+    names = {name: setting(name) for name in ("rounds", "index", "reader", "retriever", "stage", "scores")}
     return say(
-        f"{names['rounds']}에는 {names['index']}, {names['reader']}, {names['retriever']}를 주고 {names['stage']}는 빼세요",
+        f"{names['rounds']}에는 {names['index']}, {names['reader']}, {names['retriever']}를 주고 {names['stage']}, "
+        f"{names['scores']}는 빼세요 (점수는 바퀴마다 round-N/scores.jsonl에 남습니다)",
         f"{names['rounds']} needs {names['index']}, {names['reader']} and {names['retriever']}, and goes with no "
-        f"{names['stage']}",
+        f"{names['stage']} and {names['scores']} (each round keeps its scores in round-N/scores.jsonl)",
     )
 
 
-def _training_options(distillation: Distillation, options: TrainOptions) -> list[str]:
-    names = {"learning_rate": "lr", "min_learning_rate": "min-lr"}
-    shared = {name: getattr(options, name) for name in OPTIMIZING.annotations if name != "bf16"}
-    values = {**asdict(distillation), **shared}
-    written = _written({f"--{names.get(name, name.replace('_', '-'))}": value for name, value in values.items()})
-    return [*written, *["--bf16"] * options.bf16]
-
-
-def _written(values: Mapping[str, object]) -> list[str]:
-    return [part for name, value in values.items() if value is not None for part in (name, str(value))]
-
-
-def _run_rounds(loop: Rounds, as_json: bool) -> None:
-    run_steps(
-        loop.steps(), lambda step, done: console.note(step.what + (say(" (되어 있음)", " (there)") if done else ""))
+def _report_rounds(loop: Rounds, as_json: bool) -> None:
+    watcher = Watcher(console.progress, console.training_progress, console.note)
+    figures = loop.run(
+        watcher, lambda step, done: console.note(step.name + (say(" (되어 있음)", " (there)") if done else ""))
     )
-    report = loop.report()
     columns = [say("바퀴", "round"), say("찾는 법", "mode"), "n", *MEASURES]
     rows = [
-        [str(r["round"]), str(r["mode"]), str(r["n"]), *(f"{100 * float(r[m]):.1f}" for m in MEASURES)] for r in report
+        [str(row.number), row.mode, str(row.n), *(f"{100 * row.measures[name]:.1f}" for name in MEASURES)]
+        for row in figures
     ]
     write_file(loop.folder / "report.md", markdown_table(columns, rows))
     if console.wants_json(as_json):
-        for row in report:
-            console.print_json(row)
+        for row in figures:
+            console.print_json(row.to_json())
     else:
         console.print_table("", columns, rows)

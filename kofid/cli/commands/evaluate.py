@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kofid.cli import console
-from kofid.cli.options.common import Device, Encoding, IndexPath, Json, Limit, Verify
+from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Seed, Verify
 from kofid.cli.options.reading import Beams, DType, FromPassages, Int8, Temperature, TopP, writing
 from kofid.cli.options.search import Mode, chosen_search
 from kofid.cli.questions import Questions, given_questions
@@ -18,24 +21,37 @@ from kofid.language import say
 from kofid.retrieval.modes import SearchMode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kofid.evaluation.answers import Prediction
+    from kofid.evaluation.answers import Evaluation, Prediction
+    from kofid.types import Reader
 
 NEEDS_ARGUMENTS = True
 HELP = say(
     "답을 채점합니다: KorQuAD의 공식 EM과 글자 F1, 조사와 괄호를 넘어서는 EM(em_robust), 찾은 패시지에 답이 있는 비율(상위 1, 5, 10 ... k개에서도), "
-    "긴 답에는 ROUGE-L(글자의 차례까지). 누구, 언제, 어디 같은 질문 유형별로도 보입니다.",
+    "긴 답에는 ROUGE-L(글자의 차례까지). 누구, 언제, 어디 같은 질문 유형별로도 보입니다. -i 색인이 없으면 FiD JSON의 패시지(ctxs)를 그대로 읽습니다.",
     "Score answers: KorQuAD's official EM and character F1, EM that looks past particles and brackets (em_robust), the "
     "share of questions whose passages say an answer (among the first 1, 5, 10 ... k, too), and for long answers ROUGE-L "
-    "(characters in order). Also by type of question: who, when, where ...",
+    "(characters in order). Also by type of question: who, when, where ... Without -i INDEX, the passages (ctxs) of FiD "
+    "JSON are read as they are.",
 )
-EXAMPLE = "kofid evaluate -i kb --reader span resources/demo/questions.jsonl --limit 50 --wrong 5"
+EXAMPLE = """kofid evaluate -i kb --reader span resources/demo/questions.jsonl --limit 50 --wrong 5
+kofid retrieve -i kb resources/demo/questions.jsonl --limit 50 -o retrieved.json
+kofid evaluate retrieved.json --reader span"""
 
 
 def run(
-    index: IndexPath,
     questions: Questions = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            "--index",
+            "-i",
+            metavar="INDEX",
+            help=say(
+                "패시지를 찾을 색인 (없으면 FiD JSON의 ctxs를 그대로)",
+                "Index to find passages in (without it: the ctxs of FiD JSON as they are)",
+            ),
+        ),
+    ] = None,
     reader: Annotated[str, typer.Option(metavar="span|t5|MODEL", help=say("리더", "Reader"))] = "span",
     k: Annotated[int, typer.Option("-k", min=1, help=say("읽을 패시지 수", "Passages to read"))] = 10,
     predictions: Annotated[
@@ -67,12 +83,14 @@ def run(
         ),
     ] = None,
     mode: Mode = SearchMode.AUTO,
+    correct: Correct = True,
     beams: Beams = 0,
     from_passages: FromPassages = None,
     dtype: DType = "auto",
     int8: Int8 = "none",
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    seed: Seed = 1,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -80,40 +98,73 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Score answers."""
-    from kofid.evaluation.answers import cost, predict
-    from kofid.pipeline import Pipeline
     from kofid.reader.open import open_reader
-    from kofid.retrieval.fusion import Fusion
-    from kofid.retrieval.index import Index
     from kofid.storage.files import write_file
 
+    _check_plot(risk)
+    options = replace(writing(dtype, int8, beams, temperature, top_p, from_passages), seed=seed)
+    if reader != "span":
+        console.calm_libraries()
+    opened = open_reader(reader, device=device, n_context=k, writing=options)
+    if index is None:
+        result = _evaluate_files(opened, questions, encoding, limit, k)
+    else:
+        result = _evaluate_index(opened, questions, encoding, limit, k, index, verify, mode, correct, device)
+    if risk is not None:
+        _write_risk(risk, result)
+    if predictions is not None:
+        write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in result.predictions))
+    _report(result, k, wrong, json_output)
+
+
+def _check_plot(risk: Path | None) -> None:
     if risk is not None and risk.suffix != ".csv":
         from kofid.evaluation.report import check_plot
 
         check_plot(risk)
-    how = writing(dtype, int8, beams, temperature, top_p, from_passages)
-    asked = [q for q in given_questions(questions, encoding, limit) if q.answers]
-    if not asked:
-        raise UsageError(say("답(answers)이 있는 질문이 하나도 없습니다", "no question has answers"))
+
+
+def _evaluate_files(
+    reader: Reader, files: Sequence[str] | None, encoding: str | None, limit: int | None, k: int
+) -> Evaluation:
+    from kofid.evaluation.answers import evaluate_examples
+    from kofid.formats import read_examples
+
+    if not files:
+        raise UsageError(
+            say("-i 색인과 질문, 또는 FiD JSON을 주세요", "give -i INDEX and questions, or files of FiD JSON")
+        )
+    examples = chain.from_iterable(read_examples(file, encoding) for file in files)
+    return evaluate_examples(reader, islice(examples, limit), k=k, progress=console.progress)
+
+
+def _evaluate_index(
+    reader: Reader,
+    questions: list[str] | None,
+    encoding: str | None,
+    limit: int | None,
+    k: int,
+    index: Path,
+    verify: bool,
+    mode: SearchMode,
+    correct: bool,
+    device: str,
+) -> Evaluation:
+    from kofid.evaluation.answers import evaluate
+    from kofid.pipeline import Pipeline
+    from kofid.retrieval.fusion import Fusion
+    from kofid.retrieval.index import Index
+
     opened = Index.open(index, check_hashes=verify)
-    if reader != "span":
-        console.calm_libraries()
-    chosen = open_reader(reader, device=device, n_context=k, options=how)
-    pipeline = Pipeline(opened, chosen, chosen_search(opened, mode, Fusion(), 200, device), k)
-    results = list(predict(pipeline, console.progress(asked, say("답하는 중", "answering"), len(asked))))
-    if risk is not None:
-        _write_risk(risk, results)
-    if predictions is not None:
-        write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in results))
-    _report(results, cost(results, chosen), k, wrong, json_output)
+    pipeline = Pipeline(opened, reader, chosen_search(opened, mode, Fusion(), 200, device), k, correct)
+    return evaluate(pipeline, given_questions(questions, encoding, limit), progress=console.progress)
 
 
-def _write_risk(path: Path, results: Sequence[Prediction]) -> None:
-    from kofid.evaluation.answers import risk_coverage
+def _write_risk(path: Path, result: Evaluation) -> None:
     from kofid.evaluation.report import write_risk_plot
     from kofid.storage.files import write_file
 
-    curve = risk_coverage(results)
+    curve = result.risk_coverage()
     if path.suffix == ".csv":
         rows = (f"{coverage:.5f},{accuracy:.5f},{confidence:.5f}\n" for coverage, accuracy, confidence in curve)
         write_file(path, ["coverage,accuracy,confidence\n", *rows])
@@ -121,26 +172,22 @@ def _write_risk(path: Path, results: Sequence[Prediction]) -> None:
         write_risk_plot(path, curve)
 
 
-def _report(results: Sequence[Prediction], costs: dict[str, float], k: int, n_wrong: int, as_json: bool) -> None:
-    from itertools import islice
-
-    from kofid.evaluation.answers import recall_at, summarize, summarize_by_type, sureness
-
-    overall, by_type, recall = summarize(results), summarize_by_type(results), recall_at(results, k)
-    sure = sureness(results)
-    wrong = list(islice((p for p in results if not p.correct), n_wrong))
+def _report(result: Evaluation, k: int, n_wrong: int, as_json: bool) -> None:
+    overall, by_type, recall = result.summary(), result.by_type(), result.recall(k)
+    sureness, cost = result.sureness(), result.cost()
+    wrong = list(islice((p for p in result.predictions if not p.em_robust), n_wrong))
     if console.wants_json(as_json):
         types = {name: console.rounded(metrics) for name, metrics in by_type.items()}
         listed = {"wrong": [p.to_json() for p in wrong]} if n_wrong else {}
-        console.print_json({**console.rounded(overall | recall | sure | costs), "by_type": types, **listed})
+        console.print_json({**console.rounded(overall | recall | sureness | cost), "by_type": types, **listed})
         return
     rows = [[say("모두", "all"), *console.percentages(overall)]]
     rows += [[_type_name(name), *console.percentages(metrics)] for name, metrics in by_type.items()]
     console.print_table("", [say("질문", "question"), *overall], rows)
     console.print_table("", list(recall), [console.percentages(recall)])
-    console.print_table("", list(sure), [console.percentages(sure)])
+    console.print_table("", list(sureness), [console.percentages(sureness)])
     console.print_table(
-        "", list(costs), [[f"{value:,.3f}" if name == "seconds" else f"{value:,}" for name, value in costs.items()]]
+        "", list(cost), [[f"{value:,.3f}" if name == "seconds" else f"{value:,}" for name, value in cost.items()]]
     )
     if wrong:
         console.print_table(say("틀린 답", "wrong answers"), _wrong_columns(), map(_wrong_row, wrong))
@@ -167,10 +214,7 @@ def _wrong_columns() -> list[str]:
 
 
 def _wrong_row(prediction: Prediction) -> list[str]:
-    found = (
-        say("없음", "no")
-        if prediction.answer_rank is None
-        else say(f"{prediction.answer_rank}위", f"rank {prediction.answer_rank}")
-    )
+    rank = prediction.answer_rank
+    place = say("없음", "no") if rank is None else say(f"{rank}위", f"rank {rank}")
     answers = " / ".join(prediction.question.answers)
-    return [prediction.question.text, answers, prediction.answer, prediction.title, found]
+    return [prediction.question.text, answers, prediction.answer, prediction.title, place]

@@ -44,24 +44,34 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Run an experiment."""
-    from kofid.evaluation.comparison import compare
-    from kofid.evaluation.report import check_plot, markdown, write_curves
-    from kofid.evaluation.significance import randomization_test
-    from kofid.experiments.grid import Experiment
-    from kofid.storage.files import write_file
+    from kofid.evaluation.report import check_plot, write_curves
+    from kofid.experiments.grid import Grid
+    from kofid.experiments.steps import Watcher
 
-    experiment = Experiment.read(grid, output)
     if plot is not None:
         check_plot(plot)
+    experiment = Grid.read(grid, output)
     if dry_run:
         for step in experiment.steps():
-            typer.echo("kofid " + " ".join(step.arguments))
+            typer.echo(step.name + (say(" (되어 있음)", " (there)") if step.is_done else ""))
         return
 
-    def on_step(step: Step, done: bool) -> None:
-        console.note(step.what + (say(" (되어 있음)", " (there)") if done else ""))
+    def on_begin(step: Step, done: bool) -> None:
+        console.note(step.name + (say(" (되어 있음)", " (there)") if done else ""))
 
-    systems = experiment.run(on_step)
+    console.calm_libraries()
+    systems = experiment.run(Watcher(console.progress, console.training_progress, console.note), on_begin)
+    _report(systems, output, json_output)
+    if plot is not None:
+        write_curves(plot, systems)
+
+
+def _report(systems: Sequence[System], output: Path, as_json: bool) -> None:
+    from kofid.evaluation.comparison import compare
+    from kofid.evaluation.report import markdown
+    from kofid.evaluation.significance import randomization_test
+    from kofid.storage.files import write_file
+
     others = list(compare(systems, _MEASURES, randomization_test, all_pairs=False)) if len(systems) > 1 else []
     tested = {c.b: c for c in others if c.measure == "mrr@10"}
     note = say(
@@ -69,9 +79,7 @@ def run(
     )
     write_file(output / "table.md", markdown(systems, others, note))
     write_file(output / "table.csv", _csv(systems, tested))
-    if plot is not None:
-        write_curves(plot, systems)
-    if console.wants_json(json_output):
+    if console.wants_json(as_json):
         for system in systems:
             measures = {name: round(system.mean(name), 5) for name in _MEASURES}
             p = tested[system.name].p_holm if system.name in tested else None

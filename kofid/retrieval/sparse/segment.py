@@ -28,7 +28,7 @@ import numpy.typing as npt
 import xxhash
 
 from kofid.formats.passage_split import article_id
-from kofid.storage.arrays import Array, ArrayFile, ArrayWriter, CheckedArray
+from kofid.storage.arrays import Array, ArrayFile, ArrayWriter, CheckedArray, corrupt_array
 from kofid.types import Passage
 
 MAX_PASSAGES = 65_536
@@ -149,10 +149,10 @@ def _starts(numbers: Array, n: int) -> npt.NDArray[np.uint32]:
 def write_words(file: ArrayWriter, hashes: npt.NDArray[np.uint64], analyses: Sequence[bytes]) -> None:
     """Write the analyses of words, to be found again by the words' hashes."""
     order = np.argsort(hashes)
-    kept = [analyses[i] for i in order]
+    in_order = [analyses[i] for i in order]
     file.add("words", hashes[order])
-    file.add("words.starts", np.cumsum([0, *map(len, kept)]).astype(np.uint32))
-    file.add("words.terms", np.frombuffer(b"".join(kept), np.uint8))
+    file.add("words.starts", np.cumsum([0, *map(len, in_order)]).astype(np.uint32))
+    file.add("words.terms", np.frombuffer(b"".join(in_order), np.uint8))
 
 
 _NOWHERE = Postings(np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.uint8))
@@ -163,13 +163,16 @@ _NOWHERE = Postings(np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, 
 class Field:
     """The postings of one field. Its dictionary is checked when it is opened, postings when they are read."""
 
-    def __init__(self, file: ArrayFile, name: str) -> None:
-        self._terms = file[f"{name}.terms"].all()
-        self._starts = file[f"{name}.starts"].all()
-        self._repeats = file[f"{name}.repeats"].all()
-        self._owners = file[f"{name}.owners"]
-        self._frequencies = file[f"{name}.frequencies"]
-        self.lengths = file[f"{name}.lengths"].all()
+    def __init__(self, file: ArrayFile, name: str, n_owners: int) -> None:
+        self._path, self._n_owners = file.path, n_owners
+        self._terms = file.array(f"{name}.terms", "<u8").all()
+        self._starts = file.array(f"{name}.starts", "<u4").all()
+        self._repeats = file.array(f"{name}.repeats", "<u4").all()
+        self._owners = file.array(f"{name}.owners", "<u2")
+        self._frequencies = file.array(f"{name}.frequencies", "<u1")
+        self.lengths = file.array(f"{name}.lengths", "<u2").all()
+        if not len(self._starts) == len(self._repeats) == len(self._terms) + 1 or len(self.lengths) != n_owners:
+            raise corrupt_array(file.path)
 
     def has(self, terms: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Tell which terms (by their hashes) occur, shape (n_terms,)."""
@@ -180,25 +183,27 @@ class Field:
         if not len(self._terms):
             return [_NOWHERE] * len(terms)
         places = np.minimum(np.searchsorted(self._terms, terms), len(self._terms) - 1)
-        found = self._terms[places] == terms
+        occurs = self._terms[places] == terms
         starts, stops = self._starts[places].tolist(), self._starts[places + 1].tolist()
         firsts, lasts = self._repeats[places].tolist(), self._repeats[places + 1].tolist()
-        bounds = zip(found.tolist(), starts, stops, firsts, lasts, strict=True)
-        return [self._read(*places) if there else _NOWHERE for there, *places in bounds]
+        bounds = zip(occurs.tolist(), starts, stops, firsts, lasts, strict=True)
+        return [self._read(*places) if is_term else _NOWHERE for is_term, *places in bounds]
 
     def _read(self, start: int, stop: int, first: int, last: int) -> Postings:
         owners = self._owners.read(start, stop)
+        once = stop - start - (last - first)
+        if not 0 <= once <= stop - start or (len(owners) and int(owners.max()) >= self._n_owners):
+            raise corrupt_array(self._path)
         if first == last:
             return Postings(owners, _NOWHERE.repeated, _NOWHERE.frequencies)
-        once = stop - start - (last - first)
         return Postings(owners[:once], owners[once:], self._frequencies.read(first, last))
 
 
 def _among(wanted: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     if not len(hashes):
         return np.zeros(len(wanted), bool)
-    found: npt.NDArray[np.bool_] = hashes[np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)] == wanted
-    return found
+    occurs: npt.NDArray[np.bool_] = hashes[np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)] == wanted
+    return occurs
 
 
 def find(hashes: CheckedArray, wanted: int) -> int | None:
@@ -225,32 +230,59 @@ def _all_of(hashes: CheckedArray, numbers: CheckedArray, wanted: int) -> Iterato
 
 
 class Segment:
-    """An opened segment."""
+    """An opened segment. Raises CorruptArtifactError for arrays that cannot belong together, then or when they are read."""
 
     def __init__(self, path: Path, n_components: int) -> None:
+        self.path = path
         self._file = file = ArrayFile(path)
-        self._frames, self._starts = file["passages"], file["passages.starts"]
-        self._ids, self._id_positions = file["ids"], file["ids.positions"]
-        self._article_ids, self._article_numbers = file["article.ids"], file["article.numbers"]
-        self._words, self._word_starts, self._word_terms = file["words"], file["words.starts"], file["words.terms"]
-        self.articles = file["articles"].all()
+        self._frames, self._starts = file.array("passages", "<u1"), file.array("passages.starts", "<u8")
+        self._ids, self._id_positions = file.array("ids", "<u8"), file.array("ids.positions", "<u2")
+        self._article_ids = file.array("article.ids", "<u8")
+        self._article_numbers = file.array("article.numbers", "<u2")
+        self._words, self._word_starts = file.array("words", "<u8"), file.array("words.starts", "<u4")
+        self._word_terms = file.array("words.terms", "<u1")
+        self.articles = file.array("articles", "<u2").all()
+        steps = np.diff(self.articles.astype(np.int64), prepend=-1, append=-1)
         # Where each article starts, and where the last one ends.
-        self.article_starts = np.flatnonzero(np.diff(self.articles.astype(np.int64), prepend=-1, append=-1))
-        self.text = [Field(file, f"text{i}") for i in range(n_components)]
-        self.titles = [Field(file, f"title{i}") for i in range(n_components)]
+        self.article_starts = np.flatnonzero(steps)
+        self._check(steps[:-1])
+        n, n_articles = len(self.articles), len(self.article_starts) - 1
+        self.text = [Field(file, f"text{i}", n) for i in range(n_components)]
+        self.titles = [Field(file, f"title{i}", n_articles) for i in range(n_components)]
         self._frame = lru_cache(maxsize=32)(self._read_frame)
+
+    def _check(self, steps: npt.NDArray[np.int64]) -> None:
+        """Raise CorruptArtifactError unless articles are numbered 0, 1, ... and all counts agree."""
+        n, n_articles = len(self.articles), len(self.article_starts) - 1
+        agree = (
+            len(self._ids) == len(self._id_positions) == n
+            and len(self._article_ids) == len(self._article_numbers) == n_articles
+            and len(self._starts) == -(-n // _FRAME) + 1
+            and len(self._word_starts) == len(self._words) + 1
+        )
+        if not (agree and 0 < n <= MAX_PASSAGES and steps[0] == 1 and 0 <= steps.min() <= steps.max() <= 1):
+            raise corrupt_array(self.path)
 
     def __len__(self) -> int:
         return len(self.articles)
 
     def __getitem__(self, position: int) -> Passage:
-        return Passage(*json.loads(self._frame(position // _FRAME)[position % _FRAME]))
+        try:
+            passage = Passage(*json.loads(self._frame(position // _FRAME)[position % _FRAME]))
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
+            raise corrupt_array(self.path) from error
+        if not (isinstance(passage.id, str) and isinstance(passage.title, str) and isinstance(passage.text, str)):
+            raise corrupt_array(self.path)
+        return passage
 
     def _read_frame(self, number: int) -> list[bytes]:
         from backports import zstd
 
         start, stop = map(int, self._starts.read(number, number + 2))
-        passages = zstd.decompress(self._frames.read(start, stop).data)
+        try:
+            passages = zstd.decompress(self._frames.read(start, stop).data)
+        except zstd.ZstdError as error:
+            raise corrupt_array(self.path) from error
         self._frames.release(start, stop)
         return passages.split(b"\n")
 
@@ -262,6 +294,8 @@ class Segment:
     def of_article(self, article: str) -> Iterator[int]:
         """Yield the positions of the passages cut from an article, or of the passage that is the article."""
         for number in _all_of(self._article_ids, self._article_numbers, hash_term(article)):
+            if number + 1 >= len(self.article_starts):
+                raise corrupt_array(self.path)
             start, stop = self.article_starts[number : number + 2].tolist()
             if article_id(self[start].id) == article:
                 yield from range(start, stop)

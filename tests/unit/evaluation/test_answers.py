@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from kofid.evaluation.answers import QUESTION_TYPES, Prediction, predict, recall_at, summarize, summarize_by_type
+from kofid.errors import UsageError
+from kofid.evaluation.answers import QUESTION_TYPES, Evaluation, Prediction, evaluate, evaluate_examples
 from kofid.evaluation.metrics import rouge_l
 from kofid.korean.answers import character_f1, exact_match, normalize_korquad
 from kofid.korean.questions import question_type
 from kofid.pipeline import Reply
-from kofid.types import Answer, Hit, Passage, Question
+from kofid.types import Answer, Example, Hit, Passage, Question
 
 # --- KorQuAD 1.0's scorer -------------------------------------------------------------------------------------
 
@@ -132,68 +134,141 @@ def test_question_types(question: str, kind: str):
 # --- predictions ----------------------------------------------------------------------------------------------
 
 
+class Echo:
+    """A reader whose answer is the first passage; none to a single passage."""
+
+    def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
+        return [Answer(hits[0].passage.text, 0.9, hits[0].passage, 0, 2)] if len(hits) > 1 else []
+
+
 @dataclass
-class Asked:
-    """A pipeline whose passages are the question's words, and whose answer is the first of them; none to one word."""
+class Words:
+    """A pipeline whose passages are the question's words; one question it spells anew."""
+
+    reader: Any = field(default_factory=Echo)
 
     def ask(self, question: str) -> Reply:
-        hits = [Hit(Passage(f"p{i}", f"제목{i}", word), -i) for i, word in enumerate(question.split())]
-        answers = [Answer(hits[0].passage.text, 0.9, hits[0].passage)] if len(hits) > 1 else []
-        return Reply(question, answers, hits)
+        hits = word_hits(question)
+        corrected = "고쳤다" if question.startswith("틀린") else None
+        return Reply(question, self.reader.read(question, hits), hits, corrected, reading_seconds=0.5)
 
 
-def predictions(*asked: tuple[str, tuple[str, ...]]) -> list[Prediction]:
-    pipeline: Any = Asked()
-    return list(predict(pipeline, [Question(text, str(i), answers) for i, (text, answers) in enumerate(asked)]))
+def word_hits(question: str) -> list[Hit]:
+    return [Hit(Passage(f"p{i}", f"제목{i}", word), -i) for i, word in enumerate(question.split())]
+
+
+def evaluation(*rows: tuple[str, tuple[str, ...]]) -> Evaluation:
+    pipeline: Any = Words()
+    return evaluate(pipeline, [Question(text, str(i), answers) for i, (text, answers) in enumerate(rows)])
 
 
 def test_what_a_prediction_holds():
-    right, late, silent = predictions(
-        ("세종은 누가 낳았나?", ("세종",)), ("가 나 다 라마는 왜?", ("라마",)), ("언제?", ("옛날",))
-    )
+    right, late, silent, wrong_spelling = evaluation(
+        ("세종은 누가 낳았나?", ("세종",)),
+        ("가 나 다 라마는 왜?", ("라마",)),
+        ("언제?", ("옛날",)),
+        ("틀린 글", ("글",)),
+    ).predictions
     assert right.to_json() == {
         "id": "0",
         "question": "세종은 누가 낳았나?",
         "answers": ["세종"],
-        "prediction": "세종은",
+        "answer": "세종은",
         "confidence": 0.9,
         "passage_id": "p0",
+        "start": 0,
+        "end": 2,
+        "sure": True,
         "em": False,
         "f1": 0.8,  # 2 of 3, 2 of 2
         "em_robust": True,
-        "answer_in_passages": True,
         "answer_rank": 1,
         "rouge_l": 0.8,
-        "title": "제목0",
         "type": "who",
+        "ctxs": [{"id": "p0", "score": 0}, {"id": "p1", "score": -1}, {"id": "p2", "score": -2}],
     }
-    assert (late.answer_rank, late.correct, late.type) == (4, False, "why")
+    assert (late.answer_rank, late.em_robust, late.type) == (4, False, "why")
     assert (silent.answer, silent.title, silent.answer_rank, silent.type) == ("", "", None, "when")
+    assert wrong_spelling.to_json()["corrected"] == "고쳤다"
 
 
 def test_summaries_by_hand():
-    found = predictions(
+    found = evaluation(
         ("세종은 누가 낳았나?", ("세종",)),  # rank 1, robustly right
         ("누가 가 나 다 라 바다가 좋은가?", ("바다",)),  # rank 6, wrong
         ("한글 언제 만들었나?", ("한글",)),  # rank 1, right
         ("언제?", ("옛날",)),  # never, wrong
     )
-    metrics = summarize(found)
+    metrics = found.summary()
     assert list(metrics) == ["n", "em", "f1", "em_robust", "answer_recall", "rouge_l"]
     # EM 한글 only; robust also 세종은; F1 (0.8 + 0 + 1 + 0) / 4; answers in 3 of 4
     assert list(metrics.values()) == pytest.approx([4, 0.25, 0.45, 0.5, 0.75, 0.45])
-    by_type = summarize_by_type(found)
+    by_type = found.by_type()
     assert list(by_type) == ["who", "when"]
     assert by_type["who"] == pytest.approx(
         {"n": 2, "em": 0.0, "f1": 0.4, "em_robust": 0.5, "answer_recall": 1.0, "rouge_l": 0.4}
     )
     assert by_type["when"]["n"] == 2 and by_type["when"]["answer_recall"] == 0.5
-    assert recall_at(found, 10) == {"answer_recall@1": 0.5, "answer_recall@5": 0.5, "answer_recall@10": 0.75}
-    assert recall_at(found, 7) == {"answer_recall@1": 0.5, "answer_recall@5": 0.5, "answer_recall@7": 0.75}
-    assert recall_at(found, 1) == {"answer_recall@1": 0.5}
-    assert list(recall_at(found, 40))[-2:] == ["answer_recall@30", "answer_recall@40"]
+    assert found.recall(10) == {"answer_recall@1": 0.5, "answer_recall@5": 0.5, "answer_recall@10": 0.75}
+    assert found.recall(7) == {"answer_recall@1": 0.5, "answer_recall@5": 0.5, "answer_recall@7": 0.75}
+    assert found.recall(1) == {"answer_recall@1": 0.5}
+    assert list(found.recall(40))[-2:] == ["answer_recall@30", "answer_recall@40"]
+    assert found.cost()["seconds"] == 0.5 and "parameters" not in found.cost()
 
 
 def test_nothing_asked():
-    assert set(summarize([]).values()) == {0} and summarize_by_type([]) == {}
-    assert recall_at([], 1) == {"answer_recall@1": 0.0}
+    nothing = Evaluation(())
+    assert set(nothing.summary().values()) == {0} and nothing.by_type() == {}
+    assert nothing.recall(1) == {"answer_recall@1": 0.0} and nothing.cost()["seconds"] == 0
+
+
+def test_questions_without_answers_are_passed_over_and_nothing_else_is_refused():
+    assert len(evaluation(("언제?", ()), ("언제 그랬나?", ("옛날",))).predictions) == 1
+    with pytest.raises(UsageError, match="answers"):
+        evaluation(("언제?", ()))
+    with pytest.raises(UsageError, match="answers"):
+        evaluate_examples(Echo(), [Example(Question("언제?"))])
+
+
+def test_a_reader_is_scored_on_the_passages_of_the_file_as_they_are():
+    rows = [("세종은 누가 낳았나?", ("세종",)), ("가 나 다 라마는 왜?", ("라마",)), ("언제?", ("옛날",))]
+    examples = [Example(Question(text, answers=answers), tuple(word_hits(text))) for text, answers in rows]
+    # What the pipeline finds and the file brings is the same here, so every figure is.
+    assert evaluate_examples(Echo(), examples).summary() == evaluation(*rows).summary()
+    reversed_order = [Example(e.question, e.hits[::-1]) for e in examples]
+    assert [p.answer for p in evaluate_examples(Echo(), reversed_order).predictions] == ["낳았나?", "왜?", ""]
+    # Only the first two are read: 라마는 is the fourth.
+    assert [p.answer_rank for p in evaluate_examples(Echo(), examples, k=2).predictions] == [1, None, None]
+
+
+def test_a_corrected_question_of_a_file_is_read_as_it_was_asked():
+    class Heard:
+        def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
+            return [Answer(question, 1.0)]
+
+    example = Example(Question("소속팀은?", answers=("소속팀은?",)), corrected="소속 팀은?")
+    (prediction,) = evaluate_examples(Heard(), [example]).predictions
+    assert prediction.em and prediction.corrected is None
+
+
+# --- confidence -----------------------------------------------------------------------------------------------
+
+
+def answered(*rows: tuple[float, bool]) -> Evaluation:
+    """Return answers of these confidences, right or wrong."""
+    question = Question("누구?", answers=("세종",))
+    return Evaluation(tuple(Prediction(question, Answer("세종은" if right else "태종", sure)) for sure, right in rows))
+
+
+def test_risk_and_coverage_by_hand():
+    found = answered((0.9, True), (0.5, True), (0.8, False), (0.6, True), (0.6, True), (0.1, False))
+    # surest first: right, wrong, two alike that are right, right, wrong
+    expected = [(1 / 6, 1.0, 0.9), (2 / 6, 1 / 2, 0.8), (4 / 6, 3 / 4, 0.6), (5 / 6, 4 / 5, 0.5), (1.0, 4 / 6, 0.1)]
+    assert [tuple(map(pytest.approx, row)) for row in expected] == found.risk_coverage()
+    assert found.sureness() == {
+        "sure": pytest.approx(5 / 6),
+        "sure_right": pytest.approx(4 / 5),
+        "coverage@75": pytest.approx(5 / 6),
+    }
+    assert answered((0.1, False)).sureness() == {"sure": 0.0, "coverage@75": 0.0}
+    assert Evaluation(()).risk_coverage() == [] and Evaluation(()).sureness() == {"sure": 0.0, "coverage@75": 0.0}

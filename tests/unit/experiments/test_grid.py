@@ -14,7 +14,7 @@ from kofid.errors import InputError, UsageError
 from kofid.evaluation.comparison import System
 from kofid.evaluation.rankings import read_measures
 from kofid.evaluation.report import hit_curve
-from kofid.experiments.grid import Experiment
+from kofid.experiments.grid import Grid
 
 GRID = """
 index = "{folder}/kb"
@@ -44,8 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_grid_runs_once_and_says_what_it_found(folder: Path) -> None:
     out = folder / "out"
     planned = kofid("experiment", folder / "grid.toml", "-o", out, "--dry-run")
-    commands = [line.split()[1] for line in planned.out.splitlines()]
-    assert commands == ["retrieve", "train-retriever", "index", "retrieve"] * 2
+    assert [line.split()[0] for line in planned.out.splitlines()] == ["measure", "train", "index", "measure"] * 2
     assert not (out / "indexes").exists()
 
     done = kofid("experiment", folder / "grid.toml", "-o", out, "--plot", folder / "c.svg", "--json")
@@ -88,14 +87,25 @@ def test_a_grid_runs_once_and_says_what_it_found(folder: Path) -> None:
         ("index = 'kb'\nquestions = 'q'\ndev = 'd'\nfolds = 3", UsageError),
         ("index = 'kb'\nquestions = 'q'\ndev = 'd'\n[grid]\nk = [3]", UsageError),
         ("index = 'kb'\nquestions = 'q'\ndev = 'd'\n[grid]\nmode = ['hybrid']", UsageError),
+        ("index = 'kb'\nquestions = 'q'\nfolds = 'two'", UsageError),
+        ("index = 'kb'\nquestions = 'q'\ndev = 'd'\n[grid]\nlambda = ['heavy']", UsageError),
+        ("index = 'kb'\nquestions = 'q'\ndev = 'd'\ngrid = 1", UsageError),
         ("index = ", InputError),
+        ("index = " + "[" * 100_000, InputError),
         ("index = 'kb'\nquestions = 'q'\ndev = 'd'", InputError),  # none of them is there
     ],
 )
 def test_what_is_no_grid_is_refused(text: str, error: type[Exception], tmp_path: Path) -> None:
     (tmp_path / "g.toml").write_text(text, encoding="utf-8")
     with pytest.raises(error, match="g.toml"):
-        Experiment.read(tmp_path / "g.toml", tmp_path)
+        Grid.read(tmp_path / "g.toml", tmp_path)
+
+
+def test_options_that_there_are_not_are_refused_before_any_work(folder: Path, tmp_path: Path) -> None:
+    text = GRID.format(folder=folder) + "batch = 3\n"
+    (tmp_path / "g.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="batch.*batch-size"):
+        Grid.read(tmp_path / "g.toml", tmp_path)
 
 
 def test_hit_curve_by_hand() -> None:

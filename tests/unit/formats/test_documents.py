@@ -12,7 +12,7 @@ from docx import Document
 from pypdf import PdfWriter
 from support.command_line import kofid
 
-from kofid.corpora import shelved_index
+from kofid.corpora import corpus_index
 from kofid.errors import InputError
 from kofid.formats import documents, read_corpus
 from kofid.formats.documents import documents_in, read_document
@@ -137,7 +137,7 @@ def test_a_folder_is_its_documents_cut_into_passages(tmp_path: Path) -> None:
     assert len(pieces) > 5 and " ".join(p.text for p in pieces) == long
 
 
-def test_a_shelf_follows_its_files(tmp_path: Path) -> None:
+def test_an_index_of_files_follows_them(tmp_path: Path) -> None:
     notes, cache = tmp_path / "notes", tmp_path / "cache"
     notes.mkdir()
     for i in range(6):
@@ -146,7 +146,7 @@ def test_a_shelf_follows_its_files(tmp_path: Path) -> None:
 
     def look() -> tuple[dict[str, str], str, list[str]]:
         skipped: list[str] = []
-        index = shelved_index([str(notes)], cache=cache, skipped=skipped)
+        index = corpus_index([str(notes)], cache=cache, skipped=skipped)
         texts = {Path(p.id.partition("#")[0]).name: p.text for p in (index.passages[i] for i in range(len(index)))}
         return texts, index.artifact.directory.name, skipped
 
@@ -164,8 +164,8 @@ def test_a_shelf_follows_its_files(tmp_path: Path) -> None:
         "2.txt": "2번 창고는 비었다.",
         "7.txt": "7번 창고가 새로 생겼다.",
     }
-    anew = shelved_index([str(notes)], cache=tmp_path / "other")
-    old = shelved_index([str(notes)], cache=cache)
+    anew = corpus_index([str(notes)], cache=tmp_path / "other")
+    old = corpus_index([str(notes)], cache=cache)
     for question in ("2번 창고", "사과 상자"):
         assert [(h.passage.id, round(h.score, 4)) for h in old.search(question, 9)] == [
             (h.passage.id, round(h.score, 4)) for h in anew.search(question, 9)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kofid.evaluation.answers import Prediction, risk_coverage, sureness
 from kofid.reader.confidence import Confidence, log_odds, plain_confidence
 from kofid.training.calibration import calibrate, fit_logistic
 from kofid.types import Answer, Example, Hit, Passage, Question
@@ -72,24 +71,3 @@ def test_a_reader_too_sure_of_itself_is_set_right() -> None:
         share = sum(e.question.text.endswith("이순신") for e in right) / len(right)
         assert found(math.log(p), said=True) == pytest.approx(share, abs=0.06)
     assert found(math.log(0.9), said=True) > found(math.log(0.4), said=True)
-
-
-def predictions(*given: tuple[float, bool]) -> list[Prediction]:
-    """Predictions of these confidences, right or wrong."""
-    question = Question("누구?", answers=("세종",))
-    return [Prediction(question, "세종은" if right else "태종", sure, "1", "", 1) for sure, right in given]
-
-
-def test_risk_and_coverage_by_hand() -> None:
-    found = predictions((0.9, True), (0.5, True), (0.8, False), (0.6, True), (0.6, True), (0.1, False))
-    # surest first: right, wrong, two alike that are right, right, wrong
-    expected = [(1 / 6, 1.0, 0.9), (2 / 6, 1 / 2, 0.8), (4 / 6, 3 / 4, 0.6), (5 / 6, 4 / 5, 0.5), (1.0, 4 / 6, 0.1)]
-    assert [tuple(map(pytest.approx, row)) for row in expected] == risk_coverage(found)
-    figures = sureness(found)
-    assert figures == {
-        "sure": pytest.approx(5 / 6),
-        "sure_right": pytest.approx(4 / 5),
-        "coverage@75": pytest.approx(5 / 6),
-    }
-    assert sureness(predictions((0.1, False))) == {"sure": 0.0, "coverage@75": 0.0}
-    assert risk_coverage([]) == [] and sureness([]) == {"sure": 0.0, "coverage@75": 0.0}

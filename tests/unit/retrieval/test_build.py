@@ -307,6 +307,12 @@ def interrupted(path: Path, passages: Sequence[Passage], after: int, **options: 
     return [s["name"] for journal in journals for s in json.loads(journal.read_text())["segments"]]
 
 
+def building(path: Path) -> Path:
+    """Return the directory of the interrupted build."""
+    (unfinished,) = path.glob(".building-gen-*")
+    return unfinished
+
+
 @pytest.fixture(scope="module")
 def corpus() -> list[Passage]:
     return random_passages(random.Random(6), 120)
@@ -352,7 +358,7 @@ def test_resumed_build_reads_on_and_does_not_analyse_anew(
     tmp_path: Path, small_segments: None, corpus: list[Passage], monkeypatch: pytest.MonkeyPatch
 ):
     kept = interrupted(tmp_path / "kb", corpus, 250)
-    segments = {name: (tmp_path / "kb" / ".building-gen-1" / name).stat().st_ino for name in kept}
+    segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in kept}
     build_index(tmp_path / "kb", corpus, analyzer=WORDS, resume=True)
     assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in kept} == segments and len(kept) > 2
 
@@ -401,7 +407,7 @@ def test_resume_with_other_settings_is_refused_and_loses_nothing(
     kept = interrupted(tmp_path / "kb", corpus, 200)
     with pytest.raises(IncompatibleArtifactError, match="--resume"):
         build_index(tmp_path / "kb", corpus, resume=True, **({"analyzer": WORDS} | options))
-    segments = {name: (tmp_path / "kb" / ".building-gen-1" / name).stat().st_ino for name in kept}
+    segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in kept}
     assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus
     assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in kept} == segments
 
@@ -419,16 +425,16 @@ def test_resumed_build_forgets_segments_that_were_not_finished(
     tmp_path: Path, small_segments: None, corpus: list[Passage]
 ):
     kept = interrupted(tmp_path / "kb", corpus, 200)
-    building = tmp_path / "kb" / ".building-gen-1"
-    finished = sum(s["n_passages"] for s in json.loads((building / JOURNAL).read_text())["segments"])
-    assert len(list(building.glob("0*.seg"))) > len(kept) > 1
+    unfinished = building(tmp_path / "kb")
+    finished = sum(s["n_passages"] for s in json.loads((unfinished / JOURNAL).read_text())["segments"])
+    assert len(list(unfinished.glob("0*.seg"))) > len(kept) > 1
     index = made(tmp_path / "kb", corpus[:finished], resume=True)
     assert list(index.passages) == corpus[:finished] and len(index.segments) == len(kept)
 
 
 def test_segment_cut_short_by_a_kill_is_written_anew(tmp_path: Path, small_segments: None, corpus: list[Passage]):
     kept = interrupted(tmp_path / "kb", corpus, 200)
-    half = tmp_path / "kb" / ".building-gen-1" / f"{len(kept):04}.seg"
+    half = building(tmp_path / "kb") / f"{len(kept):04}.seg"
     assert half.is_file()
     half.write_bytes(b"rubbish")
     assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus

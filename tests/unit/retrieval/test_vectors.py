@@ -13,11 +13,12 @@ import torch
 
 from kofid.errors import IncompatibleArtifactError, InputError, UsageError
 from kofid.retrieval.build import add_vectors, build_index, update_index
-from kofid.retrieval.dense import faiss_index as dense
+from kofid.retrieval.dense import shards
 from kofid.retrieval.dense.base import Encoding
 from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, estimate_bytes, recall_against_flat
 from kofid.retrieval.dense.torch_index import TorchIndex
 from kofid.retrieval.index import Index
+from kofid.storage.ownership import claim_folder
 from kofid.types import Passage
 
 pytest.importorskip("faiss")
@@ -54,8 +55,8 @@ def encoding(encoder: Any, faiss: str = "auto") -> Encoding:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "SHARD", 10)  # 53 passages are 6 shards
-    monkeypatch.setattr(dense, "_BATCH", 4)
+    monkeypatch.setattr(shards, "SHARD", 10)  # 53 passages are 6 shards
+    monkeypatch.setattr(shards, "_BATCH", 4)
 
 
 def vectors_of(path: Path) -> bytes:
@@ -120,10 +121,22 @@ def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
     name = f".{kb.name}.vectors-{'f' * 16}-gen-"
     old, now, others = (kb.with_name(n) for n in (name + "0", name + "1", f".{kb.name}2.vectors-{'f' * 16}-gen-0"))
     for folder in (old, now, others):
-        folder.mkdir()
+        claim_folder(folder)
+    users = kb.with_name(f".{kb.name}.vectors-mine-gen-0")
+    users.mkdir()
     add_vectors(kb, encoding(Hashed()))
     assert vectors_of(kb) == whole
     assert not old.exists() and not now.exists() and others.exists()  # another index's shards are its own
+    assert users.exists()  # kofid did not make it
+
+
+def test_vectors_are_not_put_among_someone_elses_files(kb: Path) -> None:
+    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-gen-1") / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="vectors-"):
+        add_vectors(kb, encoding(Hashed()))
+    assert mine.read_text() == "mine"
 
 
 def test_an_index_with_vectors_can_be_changed(whole: bytes, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forgeries import sign
 
 from kofid import __version__
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, ResourceError
@@ -26,16 +28,25 @@ from kofid.storage.artifacts import FORMAT, JOURNAL, artifact_kind, is_artifact,
 from kofid.storage.files import link_file
 from kofid.types import Passage
 
+# What stands in for an artifact's content: a reranker is any weights and a configuration.
+KIND = "reranker"
+
+
+def fill(directory: Path, content: str) -> None:
+    (directory / "sub").mkdir(exist_ok=True)
+    (directory / "sub" / "a.txt").write_text(content)
+    (directory / "b.txt").write_text(content)
+    (directory / "config.json").write_text("{}")
+    (directory / "model.safetensors").write_text("")
+
 
 def build(path: Path, content: str, settings: dict[str, Any] | None = None) -> None:
-    with write_artifact(path, "index", settings or {}) as directory:
-        (directory / "sub").mkdir()
-        (directory / "sub" / "a.txt").write_text(content)
-        (directory / "b.txt").write_text(content)
+    with write_artifact(path, KIND, settings or {}) as directory:
+        fill(directory, content)
 
 
 def content(path: Path) -> str:
-    directory = open_artifact(path, "index").directory
+    directory = open_artifact(path, KIND).directory
     a, b = (directory / "sub" / "a.txt").read_text(), (directory / "b.txt").read_text()
     assert a == b
     return a
@@ -51,27 +62,29 @@ def names(path: Path) -> list[str]:
 def test_manifest(tmp_path: Path):
     path = tmp_path / "kb"
     settings: dict[str, Any] = {"k1": 1.2}
-    with write_artifact(path, "index", settings) as directory:
+    with write_artifact(path, KIND, settings) as directory:
         assert list(directory.iterdir()) == []
-        (directory / "a.txt").write_text("이순신")
+        (directory / "config.json").write_text("이순신")
+        (directory / "model.safetensors").write_text("")
         settings["n_passages"] = 3
-    artifact = open_artifact(path, "index")
+    artifact = open_artifact(path, KIND)
     assert artifact.directory == path / "gen-1"
-    assert artifact.kind == "index" and artifact.settings == {"k1": 1.2, "n_passages": 3}
+    assert artifact.kind == KIND and artifact.settings == {"k1": 1.2, "n_passages": 3}
     manifest = json.loads((path / "gen-1" / "manifest.json").read_text())
     # echo -n 이순신 | sha256sum; three syllables of three bytes
     digest = "1c622364d7f8559f6c22913a8201933e38b627bce3264a52a045601f3882c7db"
-    assert manifest["files"] == {"a.txt": {"sha256": digest, "size": 9}}
-    assert (manifest["format"], manifest["kind"], manifest["kofid"]) == (FORMAT, "index", __version__)
+    assert manifest["files"]["config.json"] == {"sha256": digest, "size": 9}
+    assert manifest["files"].keys() == {"config.json", "model.safetensors"} == set(artifact.files)
+    assert (manifest["format"], manifest["kind"], manifest["kofid"]) == (FORMAT, KIND, __version__)
     assert (path / "CURRENT").read_text().split()[0] == "gen-1"
-    assert artifact_kind(path) == "index" and is_artifact(path)
+    assert artifact_kind(path) == KIND and is_artifact(path)
 
 
 def test_fingerprint_tells_contents_and_settings_apart(tmp_path: Path):
     fingerprints = []
     for name, text, settings in (("a", "x", {}), ("b", "x", {}), ("c", "y", {}), ("d", "x", {"k1": 1.0})):
         build(tmp_path / name, text, settings)
-        fingerprints.append(open_artifact(tmp_path / name, "index").fingerprint)
+        fingerprints.append(open_artifact(tmp_path / name, KIND).fingerprint)
     assert fingerprints[0] == fingerprints[1]
     assert len(set(fingerprints)) == 3
 
@@ -79,7 +92,7 @@ def test_fingerprint_tells_contents_and_settings_apart(tmp_path: Path):
 def test_next_generation_replaces_the_one_before(tmp_path: Path):
     path = tmp_path / "kb"
     build(path, "old")
-    old = open_artifact(path, "index")
+    old = open_artifact(path, KIND)
     with (old.directory / "b.txt").open() as held:
         build(path, "new")
         assert content(path) == "new"
@@ -90,7 +103,7 @@ def test_next_generation_replaces_the_one_before(tmp_path: Path):
 def test_the_old_one_answers_until_the_end(tmp_path: Path):
     path = tmp_path / "kb"
     build(path, "old")
-    with write_artifact(path, "index", {}) as directory:
+    with write_artifact(path, KIND, {}) as directory:
         (directory / "b.txt").write_text("new")
         assert content(path) == "old"
 
@@ -100,14 +113,14 @@ def test_error_inside_the_block_leaves_the_old_one(tmp_path: Path, error: BaseEx
     path = tmp_path / "kb"
     build(path, "old")
     before = names(path)
-    with pytest.raises(type(error)), write_artifact(path, "index", {}) as directory:
+    with pytest.raises(type(error)), write_artifact(path, KIND, {}) as directory:
         (directory / "b.txt").write_text("new")
         raise error
     assert content(path) == "old" and names(path) == before
 
 
 def test_error_in_a_first_build_leaves_nothing(tmp_path: Path):
-    with pytest.raises(InputError), write_artifact(tmp_path / "kb", "index", {}):
+    with pytest.raises(InputError), write_artifact(tmp_path / "kb", KIND, {}):
         raise InputError("stop")
     assert names(tmp_path) == []
 
@@ -120,10 +133,10 @@ def test_empty_directory_is_taken(tmp_path: Path):
 
 def test_directory_of_other_files_is_refused_and_untouched(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError), write_artifact(tmp_path, "index", {}):
+    with pytest.raises(InputError), write_artifact(tmp_path, KIND, {}):
         pytest.fail("the block must not run")
     assert names(tmp_path) == ["thesis.txt"]
-    with pytest.raises(InputError), write_artifact(tmp_path / "thesis.txt", "index", {}):
+    with pytest.raises(InputError), write_artifact(tmp_path / "thesis.txt", KIND, {}):
         pytest.fail("the block must not run")
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
@@ -158,7 +171,7 @@ def test_linked_files_keep_their_checksums(tmp_path: Path, monkeypatch: pytest.M
 
     if not can_link:
         monkeypatch.setattr(os, "link", refuse)
-    with write_artifact(path, "index", {}) as directory:
+    with write_artifact(path, KIND, {}) as directory:
         link_file(path / "gen-1" / "b.txt", directory / "b.txt")
         (directory / "new.txt").write_text("new")
     files = json.loads((path / "gen-2" / "manifest.json").read_text())["files"]
@@ -171,14 +184,16 @@ def test_damage_of_a_linked_file_is_not_given_a_new_checksum(tmp_path: Path):
     path = tmp_path / "kb"
     build(path, "old")
     (path / "gen-1" / "b.txt").write_text("odd")
-    with write_artifact(path, "index", {}) as directory:
+    with write_artifact(path, KIND, {}) as directory:
+        fill(directory, "new")
+        (directory / "b.txt").unlink()
         link_file(path / "gen-1" / "b.txt", directory / "b.txt")
     with pytest.raises(CorruptArtifactError, match=r"b\.txt"):
-        open_artifact(path, "index")
+        open_artifact(path, KIND)
 
 
 def unfinished(path: Path, text: str, *, resume: bool = False) -> None:
-    with pytest.raises(KeyboardInterrupt), write_artifact(path, "index", {}, resume=resume) as directory:
+    with pytest.raises(KeyboardInterrupt), write_artifact(path, KIND, {}, resume=resume) as directory:
         (directory / JOURNAL).write_text("{}")
         (directory / "b.txt").write_text(text)
         raise KeyboardInterrupt
@@ -189,11 +204,9 @@ def test_unfinished_directory_with_a_journal_waits_to_be_resumed(tmp_path: Path)
     build(path, "old")
     unfinished(path, "half")
     assert content(path) == "old"
-    with write_artifact(path, "index", {}, resume=True) as directory:
+    with write_artifact(path, KIND, {}, resume=True) as directory:
         assert (directory / "b.txt").read_text() == "half"
-        (directory / "b.txt").write_text("new")
-        (directory / "sub").mkdir()
-        (directory / "sub" / "a.txt").write_text("new")
+        fill(directory, "new")
     assert content(path) == "new" and names(path) == [".lock", "CURRENT", "gen-2"]
     assert not (path / "gen-2" / JOURNAL).exists()
 
@@ -203,33 +216,34 @@ def test_unfinished_first_directory_is_no_artifact(tmp_path: Path):
     unfinished(path, "half")
     assert not is_artifact(path)
     with pytest.raises(InputError):
-        open_artifact(path, "index")
+        open_artifact(path, KIND)
     build(path, "new")  # without resume: begins anew
     assert content(path) == "new" and len(names(path)) == 3
 
 
 def test_unfinished_directory_without_a_journal_is_not_resumed(tmp_path: Path):
-    with pytest.raises(KeyboardInterrupt), write_artifact(tmp_path / "kb", "index", {}) as directory:
+    with pytest.raises(KeyboardInterrupt), write_artifact(tmp_path / "kb", KIND, {}) as directory:
         (directory / "b.txt").write_text("half")
         raise KeyboardInterrupt
     assert names(tmp_path) == []
-    with write_artifact(tmp_path / "kb", "index", {}, resume=True) as directory:
+    with write_artifact(tmp_path / "kb", KIND, {}, resume=True) as directory:
         assert list(directory.iterdir()) == []
         (directory / "b.txt").write_text("new")
 
 
 def test_files_that_are_checked_as_they_are_read_are_hashed_only_on_demand(tmp_path: Path):
     path = tmp_path / "kb"
-    with write_artifact(path, "index", {}) as directory:
+    with write_artifact(path, KIND, {}) as directory:
+        fill(directory, "new")
         (directory / "data.seg").write_text("data")
         (directory / f"data.seg{TOC}").write_text("{}")
     flip(path / "gen-1" / "data.seg")
-    open_artifact(path, "index")
+    open_artifact(path, KIND)
     with pytest.raises(CorruptArtifactError, match=r"data\.seg"):
-        open_artifact(path, "index", thorough=True)
+        open_artifact(path, KIND, thorough=True)
     flip(path / "gen-1" / f"data.seg{TOC}")
     with pytest.raises(CorruptArtifactError, match=r"data\.seg\.toc"):
-        open_artifact(path, "index")
+        open_artifact(path, KIND)
 
 
 # --- two writers ---------------------------------------------------------------------------------------------
@@ -237,10 +251,8 @@ def test_files_that_are_checked_as_they_are_read_are_hashed_only_on_demand(tmp_p
 
 def test_second_writer_is_refused(tmp_path: Path):
     path = tmp_path / "kb"
-    with write_artifact(path, "index", {}) as directory:
-        (directory / "sub").mkdir()
-        (directory / "sub" / "a.txt").write_text("first")
-        (directory / "b.txt").write_text("first")
+    with write_artifact(path, KIND, {}) as directory:
+        fill(directory, "first")
         with pytest.raises(ResourceError, match="kb"):
             build(path, "second")
     assert content(path) == "first"
@@ -256,10 +268,7 @@ def test_second_writer_that_saw_no_directory_spoils_nothing(tmp_path: Path, monk
 
         def first_comes_between(self: Path, *args: Any, **options: Any) -> None:
             monkeypatch.undo()
-            directory = first.enter_context(write_artifact(path, "index", {}))
-            (directory / "sub").mkdir()
-            (directory / "sub" / "a.txt").write_text("first")
-            (directory / "b.txt").write_text("first")
+            fill(first.enter_context(write_artifact(path, KIND, {})), "first")
             mkdir(self, *args, **options)
 
         monkeypatch.setattr(Path, "mkdir", first_comes_between)
@@ -320,7 +329,8 @@ def killed_writers(root: Path, *, had_old: bool) -> None:
 def test_killed_at_any_step(tmp_path: Path, had_old: bool):
     """The old or the new one answers, never a mix; the next build works and leaves no orphan."""
     # A process of its own, without threads, so that it may fork.
-    subprocess.run([sys.executable, __file__, str(tmp_path), "old" if had_old else ""], check=True)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, __file__, str(tmp_path), "old" if had_old else ""], check=True, env=environment)
     steps = sorted(int(p.name) for p in tmp_path.iterdir())
     assert len(steps) > 10
     seen = set()
@@ -438,25 +448,33 @@ def test_bad_current(tmp_path: Path, current: bytes):
     build(path, "old")
     (path / "CURRENT").write_bytes(current)
     with pytest.raises(CorruptArtifactError, match="kb"):
-        open_artifact(path, "index")
+        open_artifact(path, KIND)
     build(path, "new")  # making it again is the remedy that the message names
     assert content(path) == "new" and len(names(path)) == 3
 
 
-def with_manifest(path: Path, **changes: Any) -> None:
-    """Change the manifest as a forger would, checksums made good."""
-    manifest = path / "gen-1" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
-
-
-@pytest.mark.parametrize("name", ["../../secret.txt", "/etc/hostname", "sub/../../../secret.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../secret.txt",
+        "/etc/hostname",
+        "sub/../../../secret.txt",
+        "./b.txt",
+        "sub//a.txt",
+        "",
+        "\ud800",
+        "b\0",
+        "b\n",
+    ],
+)
 def test_manifest_may_not_point_outside(tmp_path: Path, name: str):
     path = tmp_path / "kb"
     build(path, "old")
     (tmp_path / "secret.txt").write_text("secret")
-    with_manifest(path, files={name: {"sha256": "0" * 64, "size": 6}})
+    entry = {"sha256": hashlib.sha256(b"secret").hexdigest(), "size": 6}
+    sign(path, lambda manifest: manifest["files"].update({name: entry}))
     with pytest.raises(CorruptArtifactError, match=r"manifest\.json"):
-        open_artifact(path, "index")
+        open_artifact(path, KIND)
 
 
 @pytest.mark.parametrize(
@@ -467,17 +485,21 @@ def test_manifest_that_is_none(tmp_path: Path, text: str):
     path = tmp_path / "kb"
     build(path, "old")
     (path / "gen-1" / "manifest.json").write_text(text)
+    (path / "CURRENT").write_text(f"gen-1 {hashlib.sha256(text.encode()).hexdigest()}\n")
     with pytest.raises(CorruptArtifactError, match=r"manifest\.json"):
-        open_artifact(path, "index")
+        open_artifact(path, KIND)
+    build(path, "new")
+    assert content(path) == "new"
 
 
 def test_manifest_entry_without_hash(tmp_path: Path):
     path = tmp_path / "kb"
     build(path, "old")
-    for entry in (None, 5, {}, {"size": 3}, {"sha256": "x"}):
-        with_manifest(path, files={"b.txt": entry})
+    for entry in ({}, {"size": 3}, {"sha256": "x"}, None, 5):
+        sign(path, lambda manifest, entry=entry: manifest["files"].update({"b.txt": entry}))  # type: ignore[misc]
         with pytest.raises(CorruptArtifactError):
-            open_artifact(path, "index")
+            open_artifact(path, KIND)
+        build(path, "old")
 
 
 # --- opening what it is not ----------------------------------------------------------------------------------
@@ -487,21 +509,22 @@ def test_wrong_kind(tmp_path: Path, small_index: Path):
     with pytest.raises(IncompatibleArtifactError, match="reader.*index|index.*reader"):
         open_artifact(small_index, "reader")
     with write_artifact(tmp_path / "model", "reader", {}) as directory:
-        (directory / "a").write_text("x")
+        fill(directory, "x")
     with pytest.raises(IncompatibleArtifactError):
         Index.open(tmp_path / "model")
     assert artifact_kind(tmp_path / "model") == "reader"
 
 
-def test_newer_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kofid.storage.artifacts.FORMAT", FORMAT + 1)
+def test_another_format_is_refused_with_the_command_that_renews_it(tmp_path: Path):
     build(tmp_path / "kb", "new")
-    monkeypatch.undo()
-    with pytest.raises(IncompatibleArtifactError, match=str(FORMAT + 1)):
-        open_artifact(tmp_path / "kb", "index")
+    sign(tmp_path / "kb", lambda manifest: manifest.update(format=FORMAT + 1))
+    with pytest.raises(IncompatibleArtifactError, match=rf"{FORMAT + 1}.*kofid train-reranker .*kb"):
+        open_artifact(tmp_path / "kb", KIND)
+    build(tmp_path / "kb", "renewed")
+    assert content(tmp_path / "kb") == "renewed"
 
 
-@pytest.mark.parametrize("kind", ["index", "encoder", "reader"])
+@pytest.mark.parametrize("kind", ["index", "encoder", "reader", "reranker"])
 def test_no_artifact(tmp_path: Path, kind: str):
     (tmp_path / "thesis.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "none", tmp_path / "thesis.txt"):

@@ -153,7 +153,7 @@ def test_interrupted_folds_go_on_where_they_were(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(retriever_module, "fit_encoder", interrupted)
     cv = tmp_path / "cv"
     assert kofid(*command, "-o", cv).code == INTERRUPTED
-    assert sorted(path.name for path in cv.iterdir()) == [".fold-2.checkpoints", "fold-1"]
+    assert sorted(path.name for path in cv.iterdir()) == [".fold-2.checkpoints", ".kofid", "fold-1"]
     before = {path: path.stat().st_mtime_ns for path in (cv / "fold-1").rglob("*")}
     again = kofid(*command, "-o", cv)
     assert again.code == 2 and "--resume" in again.err and runs == 2
