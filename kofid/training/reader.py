@@ -69,10 +69,7 @@ def train_reader(
     kind, files = ReaderKind(kind), path_names(data)
     _refuse_foreign_settings(
         kind,
-        _changed(options, READER)
-        + _changed(variant, _PLAIN)
-        + _changed(fresh, _FRESH)
-        + _changed(lengths, _LENGTHS),
+        _changed(options, READER) + _changed(variant, _PLAIN) + _changed(fresh, _FRESH) + _changed(lengths, _LENGTHS),
         model=model != _MODEL,
         decoder=decoder is not None,
         dev=dev is not None,

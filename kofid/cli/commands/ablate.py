@@ -65,7 +65,7 @@ def run(
     from kofid.experiments import ablation
     from kofid.experiments.settings import assign
     from kofid.experiments.steps import Watcher
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.training.options import FreshModel, ReadingLengths, TrainOptions
 
     if plot is not None:

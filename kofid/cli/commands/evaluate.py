@@ -105,7 +105,7 @@ def run(
     options = replace(writing(dtype, int8, beams, temperature, top_p, from_passages), seed=seed)
     if reader != "span":
         console.calm_libraries()
-    opened = open_reader(reader, device=device, n_context=k, writing=options)
+    opened = open_reader(reader, device=device, n_context=k, options=options)
     if index is None:
         result = _evaluate_files(opened, questions, encoding, limit, k)
     else:
