@@ -103,12 +103,12 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Convert files."""
-    from kofid.formats.convert import Sources, convert, guess_target
+    from kofid.formats.convert import SourceFiles, convert, guess_target
 
-    given = Sources.of(sources, encoding, subset)
-    target = to or guess_target(output, given)
+    files = SourceFiles.of(sources, encoding, subset)
+    target = to or guess_target(output, files)
     if target == "reader":
-        folder = given.checkpoint()
+        folder = files.checkpoint()
         console.calm_libraries()
         from kofid.reader.fid.convert import convert_checkpoint
         from kofid.reader.fid.model import Variant
@@ -123,9 +123,9 @@ def run(
             allow_pickle=allow_pickle,
         )
     else:
-        convert(given, output, target, _finder(index, verify) if index is not None else None)
+        convert(files, output, target, _finder(index, verify) if index is not None else None)
     if console.wants_json(json_output):
-        console.print_json({"output": str(output), "format": target, "sources": given.kinds})
+        console.print_json({"output": str(output), "format": target, "sources": files.kinds})
     else:
         console.note(say(f"{output}: {target}으로 적었습니다", f"{output}: written as {target}"))
 
