@@ -12,13 +12,13 @@ from kofid.errors import UsageError
 from kofid.evaluation.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
 from kofid.formats.json_shapes import evaluation_to_json
 from kofid.korean.answers import character_f1, exact_match, robust_match
-from kofid.korean.questions import ASKS, question_type
+from kofid.korean.questions import TYPE_CODES, question_type
 from kofid.language import say
 from kofid.pipeline import Pipeline
 from kofid.reader.confidence import SURE
 from kofid.types import Answer, Example, Hit, Progress, Question, Reader, silent
 
-QUESTION_TYPES = (*ASKS, "other")
+QUESTION_TYPES = (*TYPE_CODES, "other")
 _TARGET_ACCURACY = 0.75
 
 

@@ -21,7 +21,7 @@ from kofid.storage.ownership import claim_folder
 from kofid.training.options import FreshModel, ReadingLengths, TrainOptions
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Ablation:
         return call_alone(_measure_reader, self, name, str(reader), figures.get("loss"))
 
     def _train(self, name: str, output: Path, watcher: Watcher) -> dict[str, Any]:
-        from kofid.reader.fid.model import Variant
+        from kofid.reader.fid.config import Variant
         from kofid.training.reader import train_reader
 
         change = VARIANTS[name]
@@ -209,14 +209,15 @@ def _measure_reader(ablation: Ablation, name: str, reader: str, loss: float | No
     """Return the row of a trained reader; called in a process that did nothing before."""
     from kofid.evaluation.answers import evaluate
     from kofid.pipeline import Pipeline
-    from kofid.reader.open import Writing, open_reader
+    from kofid.reader.fid.config import ReadingOptions
+    from kofid.reader.open import open_reader
     from kofid.retrieval.hybrid import open_search
     from kofid.retrieval.index import Index
 
     _quiet_transformers()
     n_context, device = ablation.lengths.n_context, ablation.options.device
     index = Index.open(ablation.index)
-    opened = open_reader(reader, device=device, n_context=n_context, writing=Writing(dtype="auto"))
+    opened = open_reader(reader, device=device, n_context=n_context, options=ReadingOptions(dtype="auto"))
     pipeline = Pipeline(index, opened, open_search(index, device=device), n_context)
     questions = read_all_questions([ablation.dev] if ablation.dev else ablation.questions, ablation.limit)
     evaluation = evaluate(pipeline, questions)
@@ -242,24 +243,24 @@ def _quiet_transformers() -> None:
 # --- the table ------------------------------------------------------------------------------------------------
 
 
-def columns() -> list[str]:
+def ablation_columns() -> list[str]:
     """Return the heads of the table of an ablation."""
     names = [say("변형", "variant"), "EM", "F1", "EM robust"]
     return [*names, say("초/질문", "s/question"), say("메모리 MiB", "memory MiB"), say("매개변수", "parameters")]
 
 
-def cells(row: Row) -> list[str]:
+def ablation_cells(row: Row) -> list[str]:
     """Return one row of such a table."""
     scores = [f"{100 * score:.1f}" for score in (row.em, row.f1, row.em_robust)]
     return [row.name, *scores, f"{row.seconds:.3f}", f"{row.peak_mb:,}", f"{row.parameters:,}"]
 
 
-def write_table(path: Path, rows: Sequence[Row]) -> None:
+def write_ablation(path: Path, rows: Sequence[Row]) -> None:
     """Write the table as Markdown."""
-    write_file(path, markdown_table(columns(), [cells(row) for row in rows]))
+    write_file(path, markdown_table(ablation_columns(), [ablation_cells(row) for row in rows]))
 
 
-def plot_rows(path: Path, rows: Sequence[Row]) -> None:
+def plot_ablation(path: Path, rows: Sequence[Row]) -> None:
     """Write a plot of EM against seconds a question, a point a variant; as ``write_plot`` does."""
     points = [(row.name, row.seconds, 100 * row.em) for row in rows]
     write_scatter(path, points, say("초/질문", "seconds a question"), "EM (%)")

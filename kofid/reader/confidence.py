@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 # At or above this confidence an answer is given as sure: that of the span reader on KorQuAD that leaves 40 % of the questions.
 SURE = 0.45
@@ -21,16 +22,36 @@ class Confidence:
     log_odds: float
     said: float
 
+    @classmethod
+    def parse(cls, stored: dict[str, Any]) -> Confidence:
+        """Return the confidence of a model's settings; raise TypeError or ValueError for what is none.
+
+        >>> Confidence.parse({"intercept": 0.5, "log_odds": 1.0, "said": 2.0}).said
+        2.0
+        """
+        confidence = cls(**stored)
+        if not all(math.isfinite(weight) for weight in astuple(confidence)):
+            raise ValueError(f"not finite: {stored}")
+        return confidence
+
     def __call__(self, log_probability: float, *, said: bool) -> float:
-        """Return the chance, between 0 and 1."""
+        """Return the chance, between 0 and 1.
+
+        >>> round(Confidence(0.0, 1.0, 0.0)(math.log(0.8), said=True), 6)
+        0.8
+        """
         logit = self.intercept + self.log_odds * log_odds(log_probability) + self.said * said
         return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
 
 
 def log_odds(log_probability: float) -> float:
-    """Return log(p / (1 - p)) of log(p), p at most 1 - 1e-6."""
-    kept = min(log_probability, -1e-6)
-    return kept - math.log(-math.expm1(kept))
+    """Return log(p / (1 - p)) of log(p), p at most 1 - 1e-6.
+
+    >>> round(log_odds(math.log(0.8)), 6) == round(math.log(4), 6)
+    True
+    """
+    at_most = min(log_probability, -1e-6)
+    return at_most - math.log(-math.expm1(at_most))
 
 
 def plain_confidence(log_probability: float, *, said: bool) -> float:

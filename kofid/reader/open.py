@@ -1,107 +1,186 @@
-"""Readers opened by name: the registry of their kinds."""
+"""Readers opened by name: the one place where their kinds are told apart."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, UsageError
+from kofid.language import say
+from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS, ReadingOptions
+from kofid.reader.kinds import ReaderKind
 from kofid.storage.artifacts import is_artifact, open_artifact, refuse_missing
 from kofid.storage.bundled import resource
 from kofid.types import Reader
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.generation import Decoding
+    from kofid.reader.confidence import Confidence
+    from kofid.reader.fid.reader import FiDReader
 
-
+R = TypeVar("R")
 # Readers that ship with kofid, by name.
 BUNDLED_READERS = {"span": "models/span", "t5": "models/fid-t5-mini"}
 
 
 @dataclass(frozen=True)
-class Writing:
-    """How a reader that writes its answers does so.
+class _Source:
+    """Where a reader is: a folder or hub name, its kind, whether kofid wrote it, and the settings that it keeps then."""
 
-    ``dtype`` of its numbers, ``int8`` products ("none", "decoder", "all"), ``n_beams`` (0: the reader's own number); a
-    ``temperature`` above 0 samples from the likeliest tokens that make up ``top_p``; ``from_passages`` says whether answers
-    must stand in a passage (None: as is the reader's own).
-    """
+    name: str
+    kind: ReaderKind
+    by_kofid: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
-    dtype: str = "float32"
-    int8: str = "none"
-    n_beams: int = 0
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 1
-    from_passages: bool | None = None
-
-    def decoding(self, own: Decoding) -> Decoding:
-        """Return how a reader is to decode whose ``own`` way is another."""
-        sample = self.temperature > 0
-        return replace(
-            own,
-            n_beams=self.n_beams or (1 if sample else own.n_beams),
-            sample=sample,
-            temperature=self.temperature or 1.0,
-            top_p=self.top_p,
-            seed=self.seed,
-            from_passages=own.from_passages if self.from_passages is None else self.from_passages,
-        )
+    def number(self, name: str, default: int) -> int:
+        """Return a setting that must be a positive number; raise CorruptArtifactError."""
+        value = self.settings.get(name, default)
+        if type(value) is not int or value < 1:
+            raise _corrupt(f"{self.name}: {name} {value!r}")
+        return value
 
 
-def open_reader(name: str, *, device: str = "auto", n_context: int = 10, writing: Writing | None = None) -> Reader:
+def open_reader(
+    name: str, *, device: str = "auto", n_context: int = 10, options: ReadingOptions | None = None
+) -> Reader:
     """Open a bundled reader by name, one that kofid trained, or a Hugging Face checkpoint: a T5, or any ForQuestionAnswering.
 
-    ``writing`` is for readers that write. Raises InputError.
+    ``options`` are for readers that write, see ``kofid.reader.kinds.READING_SETTINGS``. Raises InputError, and for what
+    kofid wrote CorruptArtifactError.
     """
+    source = _find(name)
+    return _OPENERS[source.kind](source, device, n_context, options or ReadingOptions())
+
+
+def reader_kind(name: str) -> ReaderKind:
+    """Return the kind of the reader that ``open_reader`` would open; raise InputError.
+
+    >>> reader_kind("t5")
+    <ReaderKind.T5: 't5'>
+    """
+    return _find(name).kind
+
+
+def _find(name: str) -> _Source:
     path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
     refuse_missing(path)
-    settings: dict[str, Any] = {}
-    if is_artifact(path) or path.exists() and not (path / "config.json").is_file():
-        artifact = open_artifact(path, "reader")
-        name, settings = str(artifact.directory), artifact.settings
-    kind = settings.get("reader") or _kind_of_checkpoint(path)
-    if kind == "span":
-        from kofid.reader.span.reader import SpanReader
-
-        return SpanReader.load(Path(name))
-    from kofid.devices import choose_device, reading_dtype
-
-    place = choose_device(device)
-    if kind == "extractive":
-        from kofid.reader.extractive.reader import ExtractiveReader
-
-        return ExtractiveReader.load(name, device=place, n_context=n_context)
-    from kofid.reader.confidence import Confidence
-    from kofid.reader.fid.inputs import PASSAGE_TOKENS
-    from kofid.reader.fid.reader import FiDReader
-
-    how = writing or Writing()
-    reader = FiDReader.load(
-        name,
-        device=place,
-        dtype=reading_dtype(how.dtype, place),
-        n_context=n_context,
-        max_tokens=settings.get("max_tokens", PASSAGE_TOKENS),
-        confidence=Confidence(**settings["confidence"]) if "confidence" in settings else None,
-    )
-    reader.decoding = how.decoding(reader.decoding)
-    if how.int8 != "none":
-        from kofid.reader.fid.int8 import use_int8
-
-        use_int8(reader.model, encoder=how.int8 == "all")
-    if kind == "single":
-        from kofid.reader.fid.single import SingleReader
-
-        return SingleReader(reader, retrieval_weight=settings.get("retrieval_weight", 0.0))
-    return reader
+    if not is_artifact(path) and (not path.exists() or (path / "config.json").is_file()):
+        return _Source(str(path), _kind_of_checkpoint(path))
+    artifact = open_artifact(path, "reader")
+    kind = artifact.settings.get("reader", ReaderKind.T5)
+    if kind not in list(ReaderKind):
+        kinds = ", ".join(ReaderKind)
+        raise IncompatibleArtifactError(
+            say(
+                f"{path}: 이 kofid가 모르는 리더 {kind!r}입니다 (아는 것: {kinds})",
+                f"{path}: a reader of kind {kind!r}, which this kofid does not know (it knows {kinds})",
+            )
+        )
+    return _Source(str(artifact.directory), ReaderKind(kind), True, artifact.settings)
 
 
-def _kind_of_checkpoint(path: Path) -> str:
+def _kind_of_checkpoint(path: Path) -> ReaderKind:
     """Return the kind of reader that a Hugging Face folder holds, by its configuration: extractive or t5."""
     try:
-        names = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
-    except (OSError, ValueError):
-        return "t5"
-    return "extractive" if str(names[0]).endswith("ForQuestionAnswering") else "t5"
+        architectures = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+        extractive = str(architectures[0]).endswith("ForQuestionAnswering")
+    except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError):
+        return ReaderKind.T5
+    return ReaderKind.EXTRACTIVE if extractive else ReaderKind.T5
+
+
+# --- how each kind is opened -----------------------------------------------------------------------------------
+
+
+def _open_span(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:
+    from kofid.reader.span.reader import SpanReader
+
+    return SpanReader.load(Path(source.name))
+
+
+def _open_extractive(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:
+    from kofid.devices import choose_device
+    from kofid.reader.extractive.reader import ExtractiveReader
+
+    place = choose_device(device)
+    return _sound(source, lambda: ExtractiveReader.load(source.name, device=place, n_context=n_context))
+
+
+def _open_fusion(source: _Source, device: str, n_context: int, options: ReadingOptions) -> FiDReader:
+    from kofid.devices import choose_device, reading_dtype
+    from kofid.reader.fid.config import Decoding
+    from kofid.reader.fid.reader import FiDReader
+
+    place = choose_device(device)
+    dtype = reading_dtype(options.dtype, place)
+    reader = _sound(
+        source,
+        lambda: FiDReader.load(
+            source.name,
+            device=place,
+            dtype=dtype,
+            n_context=n_context,
+            max_tokens=source.number("max_tokens", PASSAGE_TOKENS),
+            confidence=_confidence(source),
+        ),
+    )
+    default = Decoding.for_variant(reader.model.variant, source.number("answer_tokens", ANSWER_TOKENS))
+    model = reader.model
+    if options.int8 != "none":
+        from kofid.reader.fid.int8 import quantize
+
+        model = quantize(model, encoder=options.int8 == "all")
+    return reader.with_options(decoding=options.decoding(default), model=model)
+
+
+def _open_single(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:
+    from kofid.reader.fid.single import SingleReader
+
+    weight = source.settings.get("retrieval_weight", 0.0)
+    if type(weight) not in (int, float):
+        raise _corrupt(f"{source.name}: retrieval_weight {weight!r}")
+    return SingleReader(_open_fusion(source, device, n_context, options), retrieval_weight=weight)
+
+
+_Opener = Callable[[_Source, str, int, ReadingOptions], Reader]
+_OPENERS: dict[ReaderKind, _Opener] = {
+    ReaderKind.T5: _open_fusion,
+    ReaderKind.SKT: _open_fusion,
+    ReaderKind.SINGLE: _open_single,
+    ReaderKind.EXTRACTIVE: _open_extractive,
+    ReaderKind.SPAN: _open_span,
+}
+
+
+def _sound(source: _Source, load: Callable[[], R]) -> R:
+    """Return what ``load`` returns; where kofid wrote the files, what cannot be opened is corrupt."""
+    try:
+        return load()
+    except (InputError, UsageError) as error:
+        if source.by_kofid:
+            raise CorruptArtifactError(str(error)) from error
+        raise
+
+
+def _confidence(source: _Source) -> Confidence | None:
+    """Return the confidence that was fitted to a reader; raise CorruptArtifactError for one that makes no sense."""
+    from kofid.reader.confidence import Confidence
+
+    stored = source.settings.get("confidence")
+    if stored is None:
+        return None
+    try:
+        return Confidence.parse(stored)
+    except (TypeError, ValueError) as error:
+        raise _corrupt(f"{source.name}: confidence {stored!r}") from error
+
+
+def _corrupt(what: str) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        say(
+            f"{what}: 읽을 수 없는 설정입니다. 리더를 다시 훈련하세요.",
+            f"{what}: makes no sense; train the reader anew",
+        )
+    )

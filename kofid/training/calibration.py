@@ -56,19 +56,11 @@ def _fit(inputs: np.ndarray, target: np.ndarray, ridge: float) -> tuple[float, f
 
 def calibrate(reader: FiDReader, examples: Sequence[Example], n_context: int) -> Confidence:
     """Return the confidence fitted to a reader's answers to ``examples``; right are those that match robustly."""
-    decoding, max_tokens = reader.decoding, reader.max_tokens
-    plain = FiDReader(
-        reader.model,
-        reader.tokenizer,
-        reader.decoder_tokenizer,
-        n_context=n_context,
-        max_tokens=max_tokens,
-        decoding=decoding,
-    )
+    plain = reader.with_options(n_context=n_context, plain=True)
     inputs: list[tuple[float, bool]] = []
     right: list[bool] = []
     for example in examples:
-        for answer in plain.read(example.question.text, example.hits):
+        for answer in plain.read(example.question.text, example.hits)[:1]:
             said = answer.passage is not None and has_answer(answer.passage.text, (answer.text,))
             inputs.append((log_odds(math.log(max(answer.confidence, 1e-300))), said))
             right.append(robust_match(answer.text, example.question.answers))

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from kofid.errors import UsageError
 from kofid.korean.answers import character_f1, exact_match
 from kofid.language import say, setting
+from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
 from kofid.reader.fid.inputs import (
-    ANSWER_TOKENS,
-    PASSAGE_TOKENS,
     encode_inputs,
     encode_targets,
     format_input,
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from kofid.reader.fid.batch import Batch
-    from kofid.reader.fid.model import FusionReader, Variant
+    from kofid.reader.fid.config import Variant
+    from kofid.reader.fid.model import FusionReader
 
 # Passages among which those that are too long are counted.
 _COUNTED = 10_000
@@ -90,7 +90,7 @@ def initial_reader(
     no ``decoder``. Raises UsageError where kind and decoder do not go together, InputError for what is no model.
     """
     from kofid.reader.fid.checkpoints import join, open_gpt2, open_reader_model
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.reader.fid.reader import open_tokenizer
 
     size = fresh_size(model)
@@ -117,13 +117,7 @@ def initial_reader(
 
 def with_answer_tokens(reader: FiDReader, answer_tokens: int) -> FiDReader:
     """Return a reader of the same model and tokenizers that writes at most so many tokens."""
-    return FiDReader(
-        reader.model,
-        reader.tokenizer,
-        reader.decoder_tokenizer,
-        max_tokens=reader.max_tokens,
-        decoding=replace(reader.decoding, max_tokens=answer_tokens),
-    )
+    return reader.with_options(decoding=replace(reader.decoding, answer_tokens=answer_tokens))
 
 
 def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]], answer_tokens: int = ANSWER_TOKENS) -> Batch:
@@ -148,8 +142,8 @@ def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]], answer_token
         targets.append(format_target(answer, sources if pointing else None))
     if reader.model.copying is not None:
         tokens |= {"batch": batch}
-    batch.labels = encode_targets(reader.decoder_tokenizer, targets, answer_tokens, **tokens)
-    return batch
+    labels = encode_targets(reader.decoder_tokenizer, targets, answer_tokens, **tokens)
+    return replace(batch, labels=labels)
 
 
 def draw_target(row: dict[str, Any], seed: int, epoch: int) -> str:
@@ -272,14 +266,7 @@ def dev_figures(reader: FiDReader, examples: Sequence[Example], n_context: int) 
     is_distributed = distributed.is_available() and distributed.is_initialized()
     rank, n_processes = (distributed.get_rank(), distributed.get_world_size()) if is_distributed else (0, 1)
     training = reader.model.training
-    candidate = FiDReader(
-        reader.model,
-        reader.tokenizer,
-        reader.decoder_tokenizer,
-        n_context=n_context,
-        max_tokens=reader.max_tokens,
-        decoding=reader.decoding,
-    )
+    candidate = reader.with_options(n_context=n_context)
     sums = torch.zeros(2, dtype=torch.float64)
     for example in examples[rank::n_processes]:
         answers = candidate.read(example.question.text, example.hits)

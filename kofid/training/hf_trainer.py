@@ -35,6 +35,7 @@ class LossTrainer(Trainer):
     """
 
     control: Any
+    lr_scheduler: Any
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class LossTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule of the learning rate; the cyclic one is torch's, all others are the Trainer's."""
-        if self._options.schedule != "cyclic" or self.lr_scheduler is not None:
+        if self._options.schedule != "cyclic":
             return super().create_scheduler(num_training_steps, optimizer)
         from torch.optim.lr_scheduler import CyclicLR
 

@@ -26,7 +26,7 @@ from kofid.training.run import Fit, run_settings, run_training
 from kofid.types import Example, OnStep, Progress, silent
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
     from kofid.reader.fid.reader import FiDReader
 
 _MODEL = "fresh:mini"
@@ -66,7 +66,7 @@ def train_reader(
     out. With ``dry_run`` nothing is trained: the first example comes back, and what a run would take. Raises UsageError
     for settings that do not go together.
     """
-    from kofid.reader.fid.model import Variant
+    from kofid.reader.fid.config import Variant
 
     kind, variant, files = ReaderKind(kind), variant or Variant(), path_names(data)
     _refuse_foreign_settings(

@@ -197,7 +197,7 @@ class RetrieverRun:
             )
         if is_first_process():
             claim_folder(output)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number, (seen, held_out) in enumerate(split_into_folds(examples, n, self.options.seed), 1):
             figures = self._fold(seen, held_out, output, number, n)
             rows.append({"fold": number, **figures, "held_out": [e.question.text for e in held_out]})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kofid.korean.answers import has_answer
-from kofid.reader.fid.inputs import ANSWER_TOKENS
+from kofid.reader.fid.config import ANSWER_TOKENS
 from kofid.reader.fid.single import SingleReader
 from kofid.training.data import is_positive
 from kofid.training.fid import fit_fid

@@ -1,8 +1,8 @@
 """Train the light span reader: LambdaRank forests (Burges 2010) over the candidates of each question.
 
 A question has some 2,000 candidates, nearly all of them easy. So a small forest is fitted to a random sample first,
-and the forests that are kept learn from the wrong candidates which that one likes best. They differ by their seeds; an
-answer's score is the sum of theirs.
+and the forests of the reader learn from the wrong candidates which that one likes best. They differ by their seeds; an
+answer's score is the mean of theirs.
 
 All candidates of all questions are kept in memory, features compressed: some 0.2 MB a question.
 """
@@ -24,20 +24,18 @@ from kofid.korean.kiwi import analyze_many
 from kofid.language import say
 from kofid.reader.confidence import SURE
 from kofid.reader.span.candidates import NAMES, Candidates
+from kofid.reader.span.forest import Calibration, calibration_inputs, import_lightgbm, save_forest
 from kofid.reader.span.lexicon import Lexicon, count_lexicon
-from kofid.reader.span.name_types import Kinds
+from kofid.reader.span.name_types import NameTypes
 from kofid.reader.span.passage import term_key
 from kofid.reader.span.reader import (
     FORMAT_VERSION,
     MAX_ANSWERS,
     MAX_RIVALS,
-    Calibration,
     PassageCache,
     Words,
-    calibration_inputs,
     distinct_answers,
     find_candidates,
-    import_lightgbm,
 )
 from kofid.training.calibration import fit_logistic
 from kofid.types import Answer, Example, Passage, Progress, silent
@@ -71,9 +69,6 @@ _SETTINGS: dict[str, Any] = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-# What of a forest's text is needed to predict by it: half of the text is not.
-_NEEDED = ("Tree=", "num_leaves=", "num_cat=", "split_feature=", "threshold=", "decision_type=", "left_child=", "right_child=",
-    "leaf_value=", "is_linear=", "shrinkage=")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,7 @@ def fit_span(
     questions answered surely and the share of those right. Folds keep passages of one title together.
     Raises InputError when no question has its answer in a gold passage.
     """
-    words = words or Words(_count_words(examples), Kinds.load(directory))
+    words = words or Words(_count_words(examples), NameTypes.load(directory))
     groups = _groups(examples, words, progress)
     if not any(g.right.any() and g.wrong.any() for g in groups):
         raise InputError(
@@ -125,11 +120,11 @@ def fit_span(
                 f"none of {len(examples)} questions has its answer in a gold passage; give data with both",
             )
         )
-    scores, trees = _cross_fit(groups, seed, progress)
+    scores, boosters = _cross_fit(groups, seed, progress)
     calibration = _calibrate(groups, scores)
     directory.mkdir(parents=True, exist_ok=True)
     words.save(directory)
-    (directory / "model.txt").write_text(trees.model_to_string(), encoding="utf-8")
+    save_forest([booster.model_to_string() for booster in boosters], directory)
     settings = {"format_version": FORMAT_VERSION, "features": NAMES, "calibration": asdict(calibration)}
     (directory / "span.json").write_text(json.dumps(settings, ensure_ascii=False, indent=1), encoding="utf-8")
     return _figures(groups, scores, calibration)
@@ -184,37 +179,15 @@ def _title(example: Example) -> str:
     return (titles or [h.passage.title for h in example.hits[:1]] or [""])[0]
 
 
-def _fit(groups: Sequence[_Group], seed: int, n_forests: int) -> lightgbm.Booster:
-    """Return forests, joined to one, fitted to the hardest wrong candidates of each question and some easy ones."""
+def _fit(groups: Sequence[_Group], seed: int, n_forests: int) -> list[lightgbm.Booster]:
+    """Return forests fitted to the hardest wrong candidates of each question and some easy ones."""
     usable = [g for g in groups if g.right.any() and g.wrong.any()]
     rng = np.random.default_rng(seed)
     miner = _grow(usable, lambda g, f: _likely(g, f, rng), _N_MINER_TREES, _MINER_LEARNING_RATE, seed)
-    return _joined(
-        [
-            _grow(usable, lambda g, f: _hardest(g, f, miner, rng), N_TREES, _SETTINGS["learning_rate"], seed + i)
-            for i in range(n_forests)
-        ]
-    )
-
-
-def _joined(forests: Sequence[lightgbm.Booster]) -> lightgbm.Booster:
-    """Return a forest of all trees of ``forests``, whose prediction is the mean of theirs."""
-    trees: list[str] = []
-    head = ""
-    for forest in forests:
-        head, *own = forest.model_to_string().partition("\nend of trees")[0].split("\nTree=")
-        for tree in own:
-            lines = [f"Tree={len(trees)}", *tree.splitlines()[1:]]
-            trees.append("\n".join(_part(line, len(forests)) for line in lines if line.startswith(_NEEDED)))
-    head = "\n".join(line for line in head.splitlines() if not line.startswith("tree_sizes="))
-    booster: lightgbm.Booster = import_lightgbm().Booster(model_str="\n\n".join([head, *trees, "end of trees", ""]))
-    return booster
-
-
-def _part(line: str, n: int) -> str:
-    """Return a line of a tree, the values of its leaves divided by ``n``."""
-    name, _, values = line.partition("=")
-    return line if name != "leaf_value" else "leaf_value=" + " ".join(str(float(v) / n) for v in values.split())
+    return [
+        _grow(usable, lambda g, f: _hardest(g, f, miner, rng), N_TREES, _SETTINGS["learning_rate"], seed + i)
+        for i in range(n_forests)
+    ]
 
 
 def _likely(group: _Group, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -256,16 +229,18 @@ def _grow(
     return trees
 
 
-def _cross_fit(groups: Sequence[_Group], seed: int, progress: Progress) -> tuple[list[np.ndarray], lightgbm.Booster]:
-    """Return each question's scores (C,) by trees that saw no question on its article, and the trees that saw all."""
+def _cross_fit(
+    groups: Sequence[_Group], seed: int, progress: Progress
+) -> tuple[list[np.ndarray], list[lightgbm.Booster]]:
+    """Return each question's scores (C,) by a forest that saw no question on its article, and the forests that saw all."""
     scores: list[np.ndarray] = [np.zeros(0)] * len(groups)
     for fold in progress(range(N_FOLDS), say("교차 검증", "cross-validating"), N_FOLDS):
         kept_out = [i for i, g in enumerate(groups) if g.fold == fold]
         others = [g for g in groups if g.fold != fold]
         if kept_out and any(g.right.any() and g.wrong.any() for g in others):
-            trees = _fit(others, seed, 1)
+            (forest,) = _fit(others, seed, 1)
             for i in kept_out:
-                scores[i] = np.asarray(trees.predict(groups[i].features(), num_threads=1))
+                scores[i] = np.asarray(forest.predict(groups[i].features(), num_threads=1))
     return scores, _fit(groups, seed, N_FORESTS)
 
 

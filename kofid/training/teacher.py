@@ -11,16 +11,16 @@ from pathlib import Path
 
 from kofid.errors import InputError, UsageError
 from kofid.language import say, setting
-from kofid.reader.fid.config import ScoreMethod
+from kofid.reader.fid.config import ReadingOptions, ScoreMethod
 from kofid.reader.fid.reader import SCORED_AT_A_TIME, FiDReader
-from kofid.reader.open import Writing, open_reader
+from kofid.reader.open import open_reader
 from kofid.storage.files import write_file
 from kofid.types import Example, Hit, Progress, silent
 
 
 def open_teacher(name: str, *, device: str = "auto", n_context: int = 10, dtype: str = "float32") -> FiDReader:
     """Open the fusion reader that teaches; raise UsageError for a reader without cross-attention."""
-    reader = open_reader(name, device=device, n_context=n_context, writing=Writing(dtype))
+    reader = open_reader(name, device=device, n_context=n_context, options=ReadingOptions(dtype))
     if not isinstance(reader, FiDReader):
         teacher = setting("reader", name)
         raise UsageError(

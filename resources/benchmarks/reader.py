@@ -28,9 +28,9 @@ import torch
 
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.checkpoints import open_reader_model
-from kofid.reader.fid.generation import Decoding, generate
-from kofid.reader.fid.int8 import use_int8
-from kofid.reader.fid.model import Variant
+from kofid.reader.fid.config import Decoding, Variant
+from kofid.reader.fid.generation import generate
+from kofid.reader.fid.int8 import quantize
 from kofid.reader.fid.passage_scores import score_passages
 
 TOKENS, LONGEST = 16, 250
@@ -125,7 +125,7 @@ def kofid(
     """Return the two halves of kofid's reader."""
     model = open_reader_model(folder, how.get("variant"), how["dtype"]).eval()
     if how.get("int8"):
-        use_int8(model, encoder=how["int8"] == "all")
+        model = quantize(model, encoder=how["int8"] == "all")
     batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
     decoding = Decoding(TOKENS, absorbed=how.get("absorbed"))
 

@@ -20,7 +20,6 @@ from kofid.reader.fid.config import ScoreMethod
 from kofid.reader.fid.reader import FiDReader
 from kofid.reader.open import open_reader
 from kofid.retrieval.index import Index
-from kofid.reader.fid.config import ScoreMethod
 from kofid.training.data import is_positive
 from kofid.training.teacher import score_examples
 from kofid.types import Example

@@ -38,7 +38,7 @@ from kofid.cli import console
 from kofid.formats import read_corpus
 from kofid.korean.kiwi import Morpheme, analyze_many
 from kofid.reader.span.lexicon import count_lexicon
-from kofid.reader.span.name_types import BUCKETS, Kinds, name_pieces
+from kofid.reader.span.name_types import BUCKETS, NameTypes, name_pieces
 from kofid.reader.span.passage import term_key
 from kofid.reader.span.reader import Words
 
@@ -267,14 +267,14 @@ def fit(examples: Examples, n_kinds: int, seed: int) -> tuple[np.ndarray, np.nda
     return pieces.weight.detach().numpy(), kinds.detach().numpy()
 
 
-def learn_kinds(counts: dict[tuple[str, str], int], seed: int) -> Kinds:
+def learn_kinds(counts: dict[tuple[str, str], int], seed: int) -> NameTypes:
     """Return the model of kinds fitted to the pairs."""
     examples, nouns = gather_examples(counts)
     pieces, kinds = fit(examples, len(nouns), seed)
     # One outlier would coarsen the signed bytes that all vectors are kept in.
     limit = np.percentile(np.abs(pieces), 99.8)
     hashes, rows = np.unique([zlib.crc32(name.encode("utf-8")) for name in examples.own], return_index=True)
-    return Kinds(np.clip(pieces, -limit, limit), kinds, nouns, hashes, rows)
+    return NameTypes(np.clip(pieces, -limit, limit), kinds, nouns, hashes, rows)
 
 
 def main() -> None:

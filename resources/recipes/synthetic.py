@@ -24,7 +24,7 @@ from kofid.formats import read_corpus
 from kofid.formats.passage_split import article_id
 from kofid.korean import kiwi as morphology
 from kofid.korean.text import sentence_spans
-from kofid.reader.span.name_types import GROUPS, Kinds
+from kofid.reader.span.name_types import GROUPS, NameTypes
 from kofid.storage.bundled import resource
 from kofid.types import Passage
 
@@ -45,7 +45,7 @@ class Span:
     noun: str = ""
 
 
-def spans(sentence: str, morphemes: Sequence[morphology.Morpheme], kinds: Kinds) -> list[Span]:
+def spans(sentence: str, morphemes: Sequence[morphology.Morpheme], name_types: NameTypes) -> list[Span]:
     """Return the names, dates, numbers and nouns of a sentence: whole phrases without particles."""
     found = []
     i = 0
@@ -64,7 +64,7 @@ def spans(sentence: str, morphemes: Sequence[morphology.Morpheme], kinds: Kinds)
             if tag == "SN":
                 found.append(_number(start, end, morphemes[i:j]))
             else:
-                found.append(_name(sentence, start, end, tag, morphemes[j - 1].form, kinds))
+                found.append(_name(sentence, start, end, tag, morphemes[j - 1].form, name_types))
         i = j
     return [span for span in found if span.noun or span.word != "무엇" or random.random() < 0.3]
 
@@ -76,17 +76,17 @@ def _number(start: int, end: int, morphemes: Sequence[morphology.Morpheme]) -> S
     return Span(start, end, random.choice((f"몇 {unit}".strip(), "얼마")), unit)
 
 
-def _name(sentence: str, start: int, end: int, tag: str, last: str, kinds: Kinds) -> Span:
+def _name(sentence: str, start: int, end: int, tag: str, last: str, name_types: NameTypes) -> Span:
     name = sentence[start:end]
     if tag == "NNG":
         return Span(start, end, "무엇", last if len(last) > 1 and last != name and random.random() < 0.5 else "")
-    vector = kinds.name_vectors(sentence, np.array([start]), np.array([end]), [name.replace(" ", "")])
-    shares = kinds.group_shares(vector)[0]
+    vector = name_types.name_vectors(sentence, np.array([start]), np.array([end]), [name.replace(" ", "")])
+    shares = name_types.group_shares(vector)[0]
     group = list(GROUPS)[int(shares.argmax())]
     if shares.max() < 0.4:
         return Span(start, end, "무엇")
-    likely = np.argsort(-(kinds.vectors @ vector[0]))[:3]
-    noun = kinds.nouns[int(random.choice(likely.tolist()))]
+    likely = np.argsort(-(name_types.vectors @ vector[0]))[:3]
+    noun = name_types.nouns[int(random.choice(likely.tolist()))]
     if group == "person":
         return Span(start, end, random.choice(("누구", "누구", f"어느 {noun}")), random.choice(("사람", "인물", noun)))
     if group in PLACES:
@@ -137,7 +137,7 @@ def _thin(body: str, asking: str = "") -> str:
 
 def examples(sources: list[str], limit: int, n_context: int, words: int) -> Iterator[dict[str, object]]:
     """Yield FiD entries, one a passage."""
-    kinds = Kinds.load(next(resource("models/span").glob("gen-*")))
+    name_types = NameTypes.load(next(resource("models/span").glob("gen-*")))
     window: deque[Passage] = deque(maxlen=40)
     passages = (p for p in read_corpus(sources, passage_words=words) if 2 * words <= len(p.text) <= 8 * words)
     count = 0
@@ -148,7 +148,9 @@ def examples(sources: list[str], limit: int, n_context: int, words: int) -> Iter
             chosen.append(random.choice(pieces) if pieces else "")
         for passage, sentence, morphemes in zip(batch, chosen, morphology.analyze_many(chosen), strict=True):
             window.append(passage)
-            found = [s for s in spans(sentence, morphemes, kinds) if sentence[s.start : s.end] not in passage.title]
+            found = [
+                s for s in spans(sentence, morphemes, name_types) if sentence[s.start : s.end] not in passage.title
+            ]
             if not found or len(window) < 20:
                 continue
             span = random.choice(found)

@@ -46,7 +46,7 @@ def test_attention_equals_a_loop_over_heads_and_tokens(n_kv_heads: int, bias: bo
     asking, states = torch.randn(2, 3, 12), torch.randn(7, 12)
     no_bias = torch.zeros(4, 3, 7)
     for absorbed in (False, True):
-        memories = [heads.remember(s, absorbed=absorbed) for s in (states[:2], states)]
+        memories = [heads.memory(s, absorbed=absorbed) for s in (states[:2], states)]
         found = heads(asking, memories)
         close(found[0], slow_attention(heads, asking[0], states[:2], no_bias[..., :2]))
         close(found[1], slow_attention(heads, asking[1], states, no_bias))
@@ -58,7 +58,7 @@ def test_attention_equals_a_loop_over_heads_and_tokens(n_kv_heads: int, bias: bo
 def test_attention_in_16_bits_is_near(n_kv_heads: int, absorbed: bool) -> None:
     heads = enliven(CrossAttention(12, 4, n_kv_heads, 5, scale=0.7, bias=True), std=0.3).to(torch.bfloat16)
     asking, states = torch.randn(1, 3, 12).to(torch.bfloat16), torch.randn(40, 12).to(torch.bfloat16)
-    found = heads(asking, [heads.remember(states, absorbed=absorbed)]).float()
+    found = heads(asking, [heads.memory(states, absorbed=absorbed)]).float()
     heads = heads.float()  # the same rounded numbers
     expected = slow_attention(heads, asking[0].float(), states.float(), torch.zeros(4, 3, 40))
     close(found[0], expected, 0.03)  # of 8 bits: a number up to 4 is off by up to 4 / 256 = 0.016

@@ -30,8 +30,9 @@ from kofid.reader.fid.checkpoints import (
     open_reader_model,
     save_reader_model,
 )
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.init import fresh_reader_model, mimetic_init
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.model import FusionReader
 
 IDS = torch.randint(2, 50, (2, 9), generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([[5, 9, 11, 1], [8, 3, 1, -100]])
@@ -194,7 +195,7 @@ def test_cross_attention_that_a_reader_never_had_is_named(tmp_path: Path) -> Non
     save_reader_model(lively(0, Variant(cross_layers=(2,))), tmp_path)
     with pytest.raises(InputError, match="decoder.block.0.layer.1"):
         open_reader_model(str(tmp_path), Variant())
-    with pytest.raises(UsageError, match="n-cross-layer 3"):
+    with pytest.raises(UsageError, match="n_cross_layer=3"):
         open_reader_model(str(tmp_path), Variant(cross_layers=(3,)))
 
 
@@ -329,9 +330,7 @@ def test_fresh_cross_attention_passes_on_what_it_attends_to(n_kv_heads: int, skt
     state = torch.randn(1, 64)
     with torch.no_grad():
         bias = 0 if cross.o.bias is None else cross.o.bias
-        torch.testing.assert_close(
-            cross(torch.randn(1, 3, 64), [cross.remember(state)])[0, 0], (kept @ state[0]) + bias
-        )
+        torch.testing.assert_close(cross(torch.randn(1, 3, 64), [cross.memory(state)])[0, 0], (kept @ state[0]) + bias)
     torch.testing.assert_close(kept @ kept, kept, atol=1e-5, rtol=0)  # a projection
     assert kept.trace().item() == pytest.approx(16 * (n_kv_heads or 4), abs=1e-3)
 

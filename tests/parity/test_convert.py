@@ -35,8 +35,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from kofid.errors import InputError, UsageError
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.checkpoints import from_t5
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.convert import convert_checkpoint, read_weights, unwrapped
-from kofid.reader.fid.model import Variant
 from kofid.reader.fid.reader import FiDReader
 from kofid.storage.artifacts import open_artifact
 from kofid.training.tokenizers import train_tokenizer
@@ -238,7 +238,7 @@ def test_options_are_fitted(save: Save, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("layers", "kv_heads", "option"),
-    [("5", 0, "n-cross-layer"), ("1,9", 0, "n-cross-layer"), (None, 3, "kv-heads")],
+    [("5", 0, "n_cross_layer"), ("1,9", 0, "n_cross_layer"), (None, 3, "n_kv_heads")],
 )
 def test_options_that_do_not_fit(save: Save, tmp_path: Path, layers: str | None, kv_heads: int, option: str):
     model = tiny_t5()
@@ -254,7 +254,7 @@ def test_options_that_do_not_fit(save: Save, tmp_path: Path, layers: str | None,
 def test_pickles_are_refused_with_a_hint(save: Save, tmp_path: Path):
     model = tiny_t5()
     folder = save(model, weights_of(model), "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"pytorch_model\.bin.*--allow-pickle"):
+    with pytest.raises(InputError, match=r"pytorch_model\.bin.*allow_pickle"):
         convert_checkpoint(folder, tmp_path / "reader", variant=Variant())
     assert not (tmp_path / "reader").exists()
 
@@ -345,8 +345,8 @@ def test_folders_that_are_no_checkpoint(save: Save, tmp_path: Path, t5_tokenizer
 
     model = tiny_t5()
     folder = save(model, weights_of(model), tokenizer=None)
-    refuse("--tokenizer")
-    refuse("--tokenizer", tokenizer=str(tmp_path))
+    refuse("tokenizer")
+    refuse("tokenizer", tokenizer=str(tmp_path))
     t5_tokenizer.save_pretrained(tmp_path / "words")
     words = str(tmp_path / "words")
     assert converted(folder, tmp_path / "fine", tokenizer=words).tokenizer.eos_token_id == 1

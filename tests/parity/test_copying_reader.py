@@ -22,15 +22,15 @@ from transformers.optimization import Adafactor
 
 from kofid.errors import UsageError
 from kofid.korean.kiwi import analyze_many
-from kofid.reader.fid import model as fusion
 from kofid.reader.fid.batch import Batch, Encoded
 from kofid.reader.fid.checkpoints import from_t5, open_reader_model, save_reader_model
+from kofid.reader.fid.config import Decoding, Variant
 from kofid.reader.fid.copying import Copying
-from kofid.reader.fid.generation import Decoding, generate
+from kofid.reader.fid.generation import generate
 from kofid.reader.fid.init import fresh_reader_model
 from kofid.reader.fid.inputs import encode_inputs, encode_targets
 from kofid.reader.fid.lexical_match import N_FEATURES, Pieces
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.reader import FiDReader
 from kofid.training.fid import fit_fid, initial_reader
 from kofid.training.tokenizers import train_tokenizer
@@ -290,12 +290,11 @@ def test_a_batch_equals_the_slow_reader_question_by_question(variant: Variant, t
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", VARIANTS[:2], ids=str)
-def test_encoding_in_groups_equals_at_once(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoding_in_groups_equals_at_once(variant: Variant) -> None:
     reader, batch = copier(2, variant), matched((5, 0, 7))
     whole = reader.train().encode(batch)
     for at_a_time in (1, 9, 20, 10_000):
-        monkeypatch.setattr(fusion, "ENCODED_AT_A_TIME", at_a_time)
-        for found, expected in zip(reader.eval().encode(batch), whole, strict=True):
+        for found, expected in zip(reader.eval().encode(batch, at_a_time), whole, strict=True):
             close(found.states, expected.states, 5e-5)
             assert torch.equal(found.ids, expected.ids) and found.lengths == expected.lengths
     other = replace(batch, matches=batch.matches.flip(0))

@@ -10,11 +10,11 @@ from support.twins import VARIANTS, Twin, close, enliven, lively, questions_of, 
 from torch.nn.functional import cross_entropy
 from transformers import MT5Config, MT5ForConditionalGeneration, T5ForConditionalGeneration
 
-from kofid.reader.fid import model as fusion
 from kofid.reader.fid.attention import CrossAttention
 from kofid.reader.fid.batch import Batch, Encoded
 from kofid.reader.fid.checkpoints import from_t5
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.config import Variant
+from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.passage_scores import score_passages
 
 # --- T5 -------------------------------------------------------------------------------------------------------
@@ -78,22 +78,22 @@ def test_absorbed_cross_attention_equals_the_standard_one(variant: Variant, skt:
     reader, batch = lively(2, variant, skt=skt, std=0.3), random_batch()
     encoded = reader.encode(batch)
     ids = batch.labels.clamp(min=0)
-    standard, absorbed = (reader.decode(ids, reader.remember(encoded, absorbed=a))[0] for a in (False, True))
+    standard, absorbed = (reader.decode(ids, reader.memories(encoded, absorbed=a))[0] for a in (False, True))
     close(absorbed, standard, 1e-4 if skt else 1e-5)  # GPT-2's last norm has states of size 10
     moved = [replace(e, states=e.states.flip(1)) for e in encoded]
-    assert (reader.decode(ids, reader.remember(moved))[0] - standard).abs().max() > 1e-2  # states matter
+    assert (reader.decode(ids, reader.memories(moved))[0] - standard).abs().max() > 1e-2  # states matter
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("skt", [False, True])
 def test_a_token_at_a_time_equals_all_at_once(skt: bool) -> None:
     reader, batch = lively(3, Variant(n_kv_heads=2), skt=skt, std=0.3), random_batch()
-    memories = reader.remember(reader.encode(batch))
+    memories = reader.memories(reader.encode(batch))
     ids = batch.labels.clamp(min=0)
-    whole, _ = reader.decode(ids, memories)
+    whole = reader.decode(ids, memories).hidden
     past, parts = None, []
     for token in ids.split(1, dim=1):
-        part, past = reader.decode(token, memories, past)
+        part, past, _ = reader.decode(token, memories, past)
         parts.append(part)
     close(torch.cat(parts, 1), whole)
 
@@ -112,13 +112,12 @@ def test_passages_are_encoded_apart_and_joined_in_order() -> None:
 
 
 @torch.no_grad()
-def test_encoding_in_small_groups_gives_the_same_states(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoding_in_small_groups_gives_the_same_states() -> None:
     reader, batch = lively(variant=Variant(first_k=4)), random_batch((5, 0, 7))
     whole = reader.encode(batch)
     assert whole[1].states.shape == (0, 32) and whole[1].lengths == []
     for at_a_time in (1, 9, 20):  # fewer than a passage, about one, a few
-        monkeypatch.setattr(fusion, "ENCODED_AT_A_TIME", at_a_time)
-        for found, expected in zip(reader.encode(batch), whole, strict=True):
+        for found, expected in zip(reader.encode(batch, at_a_time), whole, strict=True):
             close(found.states, expected.states)
             assert found.lengths == expected.lengths
     for found, expected in zip(reader.train().encode(batch), whole, strict=True):  # all at once; there is no dropout
@@ -192,8 +191,7 @@ def test_checkpointed_layers_give_the_same_gradients() -> None:
 
 
 def test_a_batch_without_labels_has_no_loss() -> None:
-    batch = random_batch()
-    batch.labels = None
+    batch = replace(random_batch(), labels=None)
     with pytest.raises(ValueError, match="labels"):
         lively()(batch)
 
@@ -201,20 +199,41 @@ def test_a_batch_without_labels_has_no_loss() -> None:
 # --- cross-attention scores -----------------------------------------------------------------------------------
 
 
+def cross_inputs(
+    reader: FusionReader, encoded: Encoded, tokens: list[int]
+) -> list[tuple[CrossAttention, torch.Tensor]]:
+    """Return each cross-attention and the states (n_tokens, d_model) that it is given, as torch's own hooks see them too."""
+    memories = reader.memories([encoded])
+    output = reader.decode(torch.tensor([tokens]), memories)
+    layers = list(zip(reader.decoder.cross_attentions, output.cross_inputs, strict=True))
+    assert all((attention is None) == (states is None) for attention, states in layers)
+    hooked: list[torch.Tensor] = []  # what torch itself says that the layers are given
+    hooks = [
+        attention.register_forward_pre_hook(lambda _, inputs: hooked.append(inputs[0]))
+        for attention, _ in layers
+        if attention is not None
+    ]
+    reader.decode(torch.tensor([tokens]), memories)
+    for hook in hooks:
+        hook.remove()
+    given = [(attention, states[0]) for attention, states in layers if attention is not None and states is not None]
+    assert len(given) == len(hooked) > 0
+    assert all(torch.equal(states, seen[0]) for (_, states), seen in zip(given, hooked, strict=True))
+    return given
+
+
 def slow_scores(reader: FusionReader, encoded: Encoded) -> list[float]:
     """Return score_passages of one question, a layer and a head at a time, from queries and keys alone."""
-    asked: list[tuple[CrossAttention, torch.Tensor]] = []
-    start = torch.tensor([[reader.start_token]])
-    reader.decode(start, reader.remember([encoded]), watch=lambda cross, asking, _: asked.append((cross, asking[0, 0])))
+    layers = cross_inputs(reader, encoded, [reader.start_token])
     sums = [0.0] * len(encoded.lengths)
     owners = [p for p, n in enumerate(encoded.lengths) for _ in range(n)]
-    for cross, asking in asked:
-        query = cross.q(asking).view(cross.n_heads, cross.d_head)
+    for cross, states in layers:
+        query = cross.q(states[0]).view(cross.n_heads, cross.d_head)
         for owner, state in zip(owners, encoded.states, strict=True):
             keys = cross.k(state).view(cross.n_kv_heads, cross.d_head)
             for h in range(cross.n_heads):
                 sums[owner] += cross.scale * float(query[h] @ keys[h * cross.n_kv_heads // cross.n_heads])
-    n_logits = sum(cross.n_heads for cross, _ in asked)
+    n_logits = sum(cross.n_heads for cross, _ in layers)
     return [total / (n * n_logits) for total, n in zip(sums, encoded.lengths, strict=True)]
 
 
@@ -222,13 +241,10 @@ def slow_scores(reader: FusionReader, encoded: Encoded) -> list[float]:
 @pytest.mark.parametrize("absorbed", [False, True])
 @pytest.mark.parametrize("skt", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_scores_equal_a_slow_walk_over_heads_and_states(
-    variant: Variant, skt: bool, absorbed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kofid.reader.fid.passage_scores.pays_to_absorb", lambda *_: absorbed)
+def test_scores_equal_a_slow_walk_over_heads_and_states(variant: Variant, skt: bool, absorbed: bool) -> None:
     reader = lively(4, variant, skt=skt, std=0.3)
     encoded = reader.encode(random_batch((3, 1, 2)))
-    for found, one in zip(score_passages(reader, encoded), encoded, strict=True):
+    for found, one in zip(score_passages(reader, encoded, absorbed=absorbed), encoded, strict=True):
         assert found == pytest.approx(slow_scores(reader, one), abs=1e-5)
     first = score_passages(reader, encoded)[0]
     assert max(first) - min(first) > 1e-3  # the comparison is of numbers that differ
@@ -237,13 +253,11 @@ def test_scores_equal_a_slow_walk_over_heads_and_states(
 def slow_variant(reader: FusionReader, encoded: Encoded, how: str, labels: list[int]) -> list[float]:
     """Return another kind of score of one question, by queries, keys and values of one token and head at a time."""
     tokens = [reader.start_token, *labels[:-1]]
-    asked: list[tuple[CrossAttention, torch.Tensor]] = []
-    watch = lambda cross, asking, _: asked.append((cross, asking[0]))  # noqa: E731
-    reader.decode(torch.tensor([tokens]), reader.remember([encoded]), watch=watch)
+    layers = cross_inputs(reader, encoded, tokens)
     owners = torch.tensor([p for p, n in enumerate(encoded.lengths) for _ in range(n)])
     found = torch.zeros(len(encoded.lengths))
-    for cross, asking in asked:
-        for token in asking:
+    for cross, states in layers:
+        for token in states:
             for h in range(cross.n_heads):
                 shared = h * cross.n_kv_heads // cross.n_heads
                 query = cross.q(token).view(cross.n_heads, cross.d_head)[h]
@@ -254,7 +268,7 @@ def slow_variant(reader: FusionReader, encoded: Encoded, how: str, labels: list[
                 for p in range(len(found)):
                     own = owners == p
                     found[p] += {"answer": logits[own].mean(), "max": logits[own].max(), "norm": mass[own].sum()}[how]
-    return (found / (len(tokens) * sum(cross.n_heads for cross, _ in asked))).tolist()
+    return (found / (len(tokens) * sum(cross.n_heads for cross, _ in layers))).tolist()
 
 
 @torch.no_grad()
@@ -284,15 +298,12 @@ def test_scored_logits_give_transformers_own_cross_attentions() -> None:
     reader, batch = lively(5, std=0.3), random_batch((2, 3))
     twin = Twin(reader)
     twin.t5.set_attn_implementation("eager")
-    watched: list[list[torch.Tensor]] = []
-    encoded = reader.encode(batch)
-    reader.decode(
-        torch.zeros(2, 1, dtype=torch.long),
-        reader.remember(encoded),
-        watch=lambda cross, asking, memories: watched.append(
-            [cross.logits(token, m)[:, 0].softmax(-1) for token, m in zip(asking, memories, strict=True)]
-        ),
-    )
+    memories = reader.memories(reader.encode(batch))
+    given = reader.decode(torch.zeros(2, 1, dtype=torch.long), memories).cross_inputs
+    attention = [
+        [cross.logits(token, m)[:, 0].softmax(-1) for token, m in zip(states, layer_memories, strict=True)]
+        for cross, states, layer_memories in zip(reader.decoder.cross_attentions, given, memories, strict=True)
+    ]
     states, mask = twin.states(batch)
     output = twin.t5(
         encoder_outputs=(states,),
@@ -302,7 +313,7 @@ def test_scored_logits_give_transformers_own_cross_attentions() -> None:
     )
     for layer, expected in enumerate(output.cross_attentions):  # (questions, heads, 1, states)
         for q in range(2):
-            close(watched[layer][q], expected[q, :, 0, mask[q].bool()])
+            close(attention[layer][q], expected[q, :, 0, mask[q].bool()])
 
 
 @torch.no_grad()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 from support.twins import Twin, lively, questions_of, random_batch
 from transformers.modeling_outputs import BaseModelOutput
 
-from kofid.reader.fid.generation import Decoded, Decoding, _draw, generate, pays_to_absorb
-from kofid.reader.fid.model import Batch, FusionReader, Variant
+from kofid.reader.fid.batch import Batch
+from kofid.reader.fid.config import Decoding, Variant
+from kofid.reader.fid.generation import Decoded, _draw, generate, pays_to_absorb
+from kofid.reader.fid.model import FusionReader
 
 SEEDS = range(12)
 LIGHT = Variant(first_k=3, cross_layers=(2,), n_kv_heads=2)
@@ -38,8 +41,7 @@ def unsure(seed: int) -> FusionReader:
 
 def asked(seed: int) -> Batch:
     batch = random_batch((3, 1, 2), seed)
-    batch.input_ids = batch.input_ids % 14
-    return batch
+    return replace(batch, input_ids=batch.input_ids % 14)
 
 
 def answers(reader: FusionReader, batch: Batch, how: Decoding) -> list[Decoded]:
@@ -213,14 +215,16 @@ def test_draws_follow_the_shares_of_the_nucleus() -> None:
     # Shares 1/2, 1/4, 1/8, 1/8. The smallest set that makes up 0.7 is the first two: 2/3 and 1/3 of the draws.
     logits = torch.tensor([0.125, 0.5, 0.125, 0.25]).log().expand(6_000, 4)
     chance = torch.Generator().manual_seed(1)
-    drawn = Counter(_draw(logits, 0.7, chance)[:, 0].tolist())
+    drawn = Counter(_draw(logits, Decoding(top_p=0.7), chance)[:, 0].tolist())
     assert set(drawn) == {1, 3}
     assert drawn[1] / 6_000 == pytest.approx(2 / 3, abs=0.03)  # deviation sqrt(2/9 / 6000) = 0.006
-    assert set(Counter(_draw(logits, 0.5, chance)[:, 0].tolist())) == {1}  # one half is all of the first
-    drawn = Counter(_draw(logits, 1.0, chance)[:, 0].tolist())
+    assert set(Counter(_draw(logits, Decoding(top_p=0.5), chance)[:, 0].tolist())) == {
+        1
+    }  # one half is all of the first
+    drawn = Counter(_draw(logits, Decoding(), chance)[:, 0].tolist())
     assert [drawn[i] / 6_000 for i in range(4)] == pytest.approx([0.125, 0.5, 0.125, 0.25], abs=0.03)
     # At temperature 1/2 shares are squared: 16 : 4 : 1 : 1, so 16/22 of the first.
-    drawn = Counter(_draw(logits / 0.5, 1.0, chance)[:, 0].tolist())
+    drawn = Counter(_draw(logits, Decoding(temperature=0.5), chance)[:, 0].tolist())
     assert drawn[1] / 6_000 == pytest.approx(16 / 22, abs=0.03)
 
 

@@ -7,9 +7,9 @@ import torch
 from support.twins import VARIANTS, close, lively, random_batch
 
 from kofid.errors import InputError
-from kofid.reader.fid.generation import Decoding, generate
-from kofid.reader.fid.int8 import Int8Linear, use_int8
-from kofid.reader.fid.model import Variant
+from kofid.reader.fid.config import Decoding, Variant
+from kofid.reader.fid.generation import generate
+from kofid.reader.fid.int8 import Int8Linear, quantize
 
 
 def rounded_rows(values: torch.Tensor, levels: int) -> torch.Tensor:
@@ -57,22 +57,22 @@ def test_a_reader_in_8_bits_says_nearly_the_same(variant: Variant, skt: bool) ->
     reader, batch = lively(3, variant, skt=skt, std=0.1), random_batch((3, 1))
     plain = reader(batch)[1]
     states = [encoded.states for encoded in reader.encode(batch)]
-    use_int8(reader, encoder=False)
-    for encoded, before in zip(reader.encode(batch), states, strict=True):
+    half, whole = quantize(reader, encoder=False), quantize(reader)
+    for encoded, before in zip(half.encode(batch), states, strict=True):
         assert torch.equal(encoded.states, before)
-    half = reader(batch)[1]
-    use_int8(reader)
-    whole = reader(batch)[1]
-    assert not any(isinstance(m, torch.nn.Linear) for m in reader.encoder.modules())
-    for found in (half, whole):
+    assert not any(isinstance(m, torch.nn.Linear) for m in whole.encoder.modules())
+    assert torch.equal(reader(batch)[1], plain)  # the reader itself stays as it was
+    floats = {weight.data_ptr() for weight in reader.parameters()}
+    assert {weight.data_ptr() for weight in whole.parameters()} < floats  # what stays in floats is shared
+    for found in (half(batch)[1], whole(batch)[1]):
         assert not torch.equal(found, plain)
         assert torch.nn.functional.cosine_similarity(found.flatten(), plain.flatten(), dim=0) > 0.995
-    answers = [generate(reader, reader.encode(batch), Decoding(6, n_beams=n)) for n in (1, 2)]
+    answers = [generate(whole, whole.encode(batch), Decoding(6, n_beams=n)) for n in (1, 2)]
     assert all(0 < len(answer.log_probabilities) <= 6 for row in answers for answer in row)
 
 
 def test_it_needs_a_cpu(english: None) -> None:
     reader = lively(0)
     reader.to("meta")
-    with pytest.raises(InputError, match="--device cpu"):
-        use_int8(reader)
+    with pytest.raises(InputError, match="device=cpu"):
+        quantize(reader)

@@ -12,10 +12,11 @@ from support.twins import Twin, close, enliven, gpt2_config, lively, random_batc
 from transformers import T5Config
 
 from kofid.errors import UsageError
-from kofid.reader.fid.attention import Memory
+from kofid.reader.fid.attention import EncoderMemory
 from kofid.reader.fid.checkpoints import open_reader_model, save_reader_model
-from kofid.reader.fid.generation import Decoding, generate
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.config import Decoding, Variant
+from kofid.reader.fid.generation import generate
+from kofid.reader.fid.model import FusionReader
 
 # --- FiDO: fewer layers, fewer heads --------------------------------------------------------------------------
 
@@ -37,19 +38,19 @@ def test_options_name_a_variant() -> None:
 
 @pytest.mark.parametrize("layers", ["0", "-1", "4", "0,1", "2,4"])
 def test_layers_that_a_decoder_has_not_are_refused(layers: str) -> None:
-    with pytest.raises(UsageError, match=f"n-cross-layer {layers}"):
+    with pytest.raises(UsageError, match=f"n_cross_layer={layers}"):
         FusionReader(t5_config(num_decoder_layers=3), Variant.of(cross_layers=layers))
 
 
 @pytest.mark.parametrize("layers", ["x", "1,x", ",", "1.5"])
 def test_layers_that_are_no_numbers_are_refused(layers: str) -> None:
-    with pytest.raises(UsageError, match=f"n-cross-layer {layers}"):
+    with pytest.raises(UsageError, match=f"n_cross_layer={layers}"):
         Variant.of(cross_layers=layers)
 
 
 @pytest.mark.parametrize("n_kv_heads", [3, 8, -3])
 def test_heads_that_a_decoder_cannot_share_are_refused(n_kv_heads: int) -> None:
-    with pytest.raises(UsageError, match=f"kv-heads {n_kv_heads}"):
+    with pytest.raises(UsageError, match=f"n_kv_heads={n_kv_heads}"):
         FusionReader(t5_config(), Variant(n_kv_heads=n_kv_heads))
 
 
@@ -76,7 +77,7 @@ def test_parameters_of_ke_t5_large() -> None:
     assert n_parameters(config, Variant(first_k=8, pointing=True)) == 783_019_008
 
 
-def bytes_of(memories: Sequence[list[Memory] | None]) -> int:
+def bytes_of(memories: Sequence[list[EncoderMemory] | None]) -> int:
     """Return the bytes that memories hold, each storage once."""
     tensors = [t for m in memories if m is not None for one in m for t in (one.keys, one.values) if t is not None]
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
@@ -89,7 +90,7 @@ def test_memory_falls_with_heads_layers_and_states() -> None:
 
     def held(variant: Variant, *, absorbed: bool = False) -> int:
         reader = lively(variant=variant, **shape)
-        return bytes_of(reader.remember(reader.encode(batch), absorbed=absorbed))
+        return bytes_of(reader.memories(reader.encode(batch), absorbed=absorbed))
 
     # Keys and values: 2 x 4 layers x 4 heads x 8 numbers of 4 bytes for each state.
     full = 2 * 4 * 4 * 8 * 4 * sum(batch.lengths)
@@ -131,9 +132,7 @@ def test_readers_by_chance(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     variant, shape, skt = by_chance(chance)
     decoder = gpt2_config(n_layer=shape["num_decoder_layers"]) if skt else None
-    reader = FusionReader(t5_config(**shape), variant, decoder)
-    if chance.random() < 0.3:
-        reader.untie()
+    reader = FusionReader(t5_config(**shape), variant, decoder, own_output=chance.random() < 0.3)
     enliven(reader, seed, std=0.3)
     batch = random_batch([3, *(chance.randint(1, 3) for _ in range(chance.randint(0, 2)))], seed)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from kofid.reader.fid.batch import Batch
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.lexical_match import N_FEATURES
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.model import FusionReader
 from support.twins import VOCABULARY, lively, random_batch
 
 BOTH = Variant(match=True, copying=True)
@@ -20,6 +23,6 @@ def copier(seed: int, variant: Variant = BOTH, **t5: object) -> FusionReader:
 def matched(n_passages: tuple[int, ...] = (3, 1, 2), seed: int = 1, n_words: int = VOCABULARY) -> Batch:
     """Return a random batch with lexical matches by chance."""
     batch = random_batch(n_passages, seed)
-    batch.input_ids = batch.input_ids % n_words
-    batch.matches = torch.randint(0, N_FEATURES, batch.input_ids.shape, generator=torch.Generator().manual_seed(seed))
-    return batch
+    rng = torch.Generator().manual_seed(seed)
+    matches = torch.randint(0, N_FEATURES, batch.input_ids.shape, generator=rng)
+    return replace(batch, input_ids=batch.input_ids % n_words, matches=matches)

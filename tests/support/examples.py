@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from transformers import T5Tokenizer
@@ -49,3 +52,18 @@ def digest(model: torch.nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def write_fid(path: Path, examples: Sequence[Example]) -> Path:
+    """Write examples as FiD JSON."""
+    rows = [
+        {
+            "question": e.question.text,
+            "answers": list(e.question.answers),
+            "positive_ids": list(e.question.positive_ids),
+            "ctxs": [{"id": h.passage.id, "title": h.passage.title, "text": h.passage.text} for h in e.hits],
+        }
+        for e in examples
+    ]
+    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    return path

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
+import kofid
 
+TESTS = Path(__file__).parents[1]
+# What other processes import from: the tests, and the kofid that this process has.
+IMPORTED = os.pathsep.join((str(TESTS), str(Path(kofid.__file__).parents[1])))
 
 Step = Callable[[int, int, float], None]
 
@@ -27,6 +30,6 @@ def interrupt_at(step: int) -> Step:
 
 
 def torchrun(n: int, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "PYTHONPATH": IMPORTED, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), "-m", *command]
     return subprocess.run(run, env=environment, cwd=cwd, check=False, capture_output=True, text=True)

@@ -13,7 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.config import Variant
+from kofid.reader.fid.model import FusionReader
 
 VOCABULARY = 50
 _T5 = {

@@ -7,14 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 
 from kofid.devices import seed_everything
 from kofid.errors import InputError
 from kofid.korean.answers import normalize_robust
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.reader.extractive.windows import Window, cut_windows, pad_windows
 from kofid.reader.fid.reader import open_tokenizer
 from kofid.types import Answer, Hit, Passage
@@ -74,12 +75,12 @@ def score_spans(
     spans = (starts[:, :, None] + ends.unfold(1, longest, 1)).flatten(1)
     totals = spans.logsumexp(1).tolist()
     values, places = spans.topk(min(n_best, spans.shape[1]))
-    found = []
+    scores = []
     for row in range(n_windows):
         pairs = zip(values[row].tolist(), places[row].tolist(), strict=True)
         best = [(v, p // longest, p // longest + p % longest) for v, p in pairs if math.isfinite(v)]
-        found.append(Scores(nothing[row], totals[row], best))
-    return found
+        scores.append(Scores(nothing[row], totals[row], best))
+    return scores
 
 
 def normalize(scores: Sequence[Scores], norm: str) -> tuple[list[list[float]], float]:
@@ -100,7 +101,8 @@ def normalize(scores: Sequence[Scores], norm: str) -> tuple[list[list[float]], f
 class ExtractiveReader:
     """Answers with spans of the first ``n_context`` hits; the passage's text alone is read, not its title.
 
-    With ``abstain`` there is no answer where "no answer" is likelier than the best one.
+    With ``abstain`` there is no answer where "no answer" is likelier than the best one. A reader never changes; several
+    threads may ask it at once.
     """
 
     def __init__(
@@ -114,12 +116,13 @@ class ExtractiveReader:
         abstain: bool = False,
     ) -> None:
         _refuse_unfit(tokenizer)
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.spans = spans
-        self.n_context = n_context
-        self.batch_size = batch_size
-        self.abstain = abstain
+        self.model: Final = model.eval()
+        self.tokenizer: Final = tokenizer
+        self.spans: Final = spans
+        self.n_context: Final = n_context
+        self.batch_size: Final = batch_size
+        self.abstain: Final = abstain
+        self._tokenizing: Final = Lock()  # windows are cut by settings that change the tokenizer
 
     @classmethod
     def load(
@@ -148,7 +151,7 @@ class ExtractiveReader:
                     f"'{directory}': the tokenizer has {len(tokenizer)} entries, more than the model",
                 )
             )
-        spans = spans or _own_spans(Path(directory))
+        spans = spans or _stored_spans(Path(directory))
         return cls(model.to(device or "cpu"), tokenizer, spans, n_context=n_context, abstain=abstain)
 
     def save(self, directory: Path) -> None:
@@ -179,45 +182,48 @@ class ExtractiveReader:
             return []
         scores = self._score(windows)
         shares, none = normalize(scores, self.spans.norm)
-        found = [
+        candidates = [
             (share, window, start, end)
-            for window, own, probabilities in zip(windows, scores, shares, strict=True)
-            for (_, start, end), share in zip(own.best, probabilities, strict=True)
+            for window, window_scores, probabilities in zip(windows, scores, shares, strict=True)
+            for (_, start, end), share in zip(window_scores.best, probabilities, strict=True)
         ]
-        answers = _merge(sorted(found, key=lambda span: -span[0]), passages)
+        answers = _merge(sorted(candidates, key=lambda span: -span[0]), passages)
         if self.abstain and (not answers or answers[0].confidence < none):
             return []
         return answers[:MAX_ANSWERS]
 
     def windows(self, question: str, passages: Sequence[Passage]) -> list[Window]:
         """Return the windows that the model reads."""
-        return cut_windows(self.tokenizer, question, passages, self.max_tokens, self.spans.stride)
+        with self._tokenizing:
+            return cut_windows(self.tokenizer, question, passages, self.max_tokens, self.spans.stride)
 
     def batch(self, windows: Sequence[Window]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Return the model's inputs (n_windows, n_tokens), and which tokens are the passage's.
 
-        Segments are left out where the model has one only: klue/roberta comes with BERT's tokenizer, which makes two.
+        Segments (token types) only where the tokenizer gives them to a model and the model has two: a RoBERTa's tokenizer
+        may not, and klue/roberta, which has one, comes with BERT's, which does.
         """
-        with_types = getattr(self.model.config, "type_vocab_size", 0) > 1
+        given = "token_type_ids" in self.tokenizer.model_input_names
+        with_types = given and getattr(self.model.config, "type_vocab_size", 0) > 1
         return pad_windows(windows, self.tokenizer.pad_token_id or 0, with_types=with_types)
 
     @torch.inference_mode()
     def _score(self, windows: Sequence[Window]) -> list[Scores]:
         scores = []
         for start in range(0, len(windows), self.batch_size):
-            chosen = windows[start : start + self.batch_size]
-            inputs, inside = self.batch(chosen)
+            part = windows[start : start + self.batch_size]
+            inputs, inside = self.batch(part)
             output = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
             starts, ends = output.start_logits.float().cpu(), output.end_logits.float().cpu()
-            scores += score_spans(starts, ends, inside, [w.none for w in chosen], self.spans.max_answer_tokens)
+            scores += score_spans(starts, ends, inside, [w.none for w in part], self.spans.max_answer_tokens)
         return scores
 
 
-def _merge(found: Sequence[tuple[float, Window, int, int]], passages: Sequence[Passage]) -> list[Answer]:
-    """Return the distinct answers of spans, which are given best first, each with its summed probability, best first."""
+def _merge(candidates: Sequence[tuple[float, Window, int, int]], passages: Sequence[Passage]) -> list[Answer]:
+    """Return the distinct answers of candidate spans (best first), each with its summed probability, best first."""
     best: dict[str, Answer] = {}
     sums: dict[str, float] = {}
-    for share, window, start, end in found:
+    for share, window, start, end in candidates:
         passage = passages[window.passage]
         first, last = window.characters(start, end)
         key = normalize_robust(passage.text[first:last])
@@ -228,16 +234,17 @@ def _merge(found: Sequence[tuple[float, Window, int, int]], passages: Sequence[P
     return sorted(answers, key=lambda answer: -answer.confidence)
 
 
-def _own_spans(directory: Path) -> Spans:
+def _stored_spans(directory: Path) -> Spans:
     """Return how a saved reader reads spans, or what is usual; raise InputError."""
     path = directory / _SETTINGS
     if not path.is_file():
         return Spans()
     try:
         spans = Spans(**json.loads(path.read_text(encoding="utf-8")))
-        if spans.norm in ("shared", "window") and min(spans.max_tokens, spans.max_answer_tokens, spans.stride + 1) > 0:
+        counts = (spans.max_tokens, spans.max_answer_tokens, spans.stride + 1)
+        if spans.norm in ("shared", "window") and all(type(n) is int and n > 0 for n in counts):
             return spans
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass  # told below
     raise InputError(say(f"{path}: 읽을 수 없는 설정입니다", f"{path}: settings that make no sense"))
 
@@ -285,10 +292,11 @@ def _open_model(name: str, new_head: bool, seed: int) -> PreTrainedModel:
     if any(not key.startswith(_HEAD) for key in missing):
         raise InputError(say(f"'{name}'에 {missing[0]}이(가) 없습니다", f"'{name}' lacks {missing[0]}"))
     if missing and not new_head:
+        options = f"{setting('reader', 'extractive')} {setting('model', name)}"
         raise InputError(
             say(
-                f"'{name}'은(는) 답의 자리를 배운 적이 없습니다. 먼저: kofid train-reader --reader extractive --model {name}",
-                f"'{name}' never learned to mark answers; first: kofid train-reader --reader extractive --model {name}",
+                f"'{name}'은(는) 답의 자리를 배운 적이 없습니다. 먼저: kofid train-reader {options}",
+                f"'{name}' never learned to mark answers; first: kofid train-reader {options}",
             )
         )
     return model

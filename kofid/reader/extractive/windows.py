@@ -1,17 +1,15 @@
-"""Long passages cut into windows that a model can read: for encoders by tokens, for generating readers by words."""
+"""Long passages cut into windows of tokens that an encoder can read."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.reader.fid.inputs import format_input
 from kofid.types import Passage
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 
 QUESTION_TOKENS = 64
 _LEAST_ROOM = 8
-# A passage's words; what has no spaces is cut now and then.
-_WORD = re.compile(r"\S{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,42 +115,3 @@ def pad_windows(
         inside[row, window.first : window.last + 1] = torch.tensor([a < b for a, b in window.offsets])
     inputs = {"input_ids": ids, "attention_mask": attended}
     return (inputs | {"token_type_ids": types} if with_types else inputs), inside
-
-
-def cut_passage(
-    tokenizer: PreTrainedTokenizerBase, question: str, passage: Passage, max_tokens: int, overlap: float = 0.25
-) -> list[tuple[int, Passage]]:
-    """Return pieces of a passage that fit ``format_input`` in ``max_tokens`` tokens, each with its place in the text.
-
-    Pieces end between words and share some ``overlap`` of their tokens. Words are counted one by one, which any
-    tokenizer can do; a passage that fits is one piece.
-    """
-    words = [match.span() for match in _WORD.finditer(passage.text)]
-    if not words or len(tokenizer(format_input(question, passage))["input_ids"]) <= max_tokens:
-        return [(0, passage)]
-    frame = len(tokenizer(format_input(question, replace(passage, text="")))["input_ids"])
-    room = max(max_tokens - frame, 1)
-    counts = [
-        len(ids) for ids in tokenizer([passage.text[a:b] for a, b in words], add_special_tokens=False)["input_ids"]
-    ]
-    pieces, first = [], 0
-    while True:
-        last = _reach(counts, first, room)
-        start = words[first][0]
-        pieces.append((start, replace(passage, text=passage.text[start : words[last - 1][1]])))
-        if last == len(words):
-            return pieces
-        back, shared = last, 0
-        while back - 1 > first and shared + counts[back - 1] <= overlap * room:
-            back -= 1
-            shared += counts[back]
-        first = back
-
-
-def _reach(counts: Sequence[int], first: int, room: int) -> int:
-    """Return where the words from ``first`` on that fill ``room`` tokens end, one word at least."""
-    last, total = first + 1, counts[first]
-    while last < len(counts) and total + counts[last] <= room:
-        total += counts[last]
-        last += 1
-    return last

@@ -6,15 +6,16 @@ attention, Shazeer 2019). The queries that share a key are then rows of one prod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
-# Of the tokens decoded so far, by layer, each (n_rows, n_kv_heads, n_tokens, d_head).
+# Keys and values of the tokens decoded so far, by layer, each (n_rows, n_kv_heads, n_tokens, d_head).
 Past = list[KeysValues]
 
 
@@ -95,32 +96,48 @@ class Attention(nn.Module):
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What a cross-attention layer attends to, for one question: keys and values, or the states themselves."""
+class EncoderMemory:
+    """What a cross-attention layer attends to, for one question: keys and values, or the encoder states themselves."""
 
     keys: torch.Tensor  # (n_kv_heads, n_states, d_head), or when absorbed the states (n_states, d_model)
     values: torch.Tensor | None  # None when absorbed
 
 
+# The memories of all questions, for each decoder layer; None where a layer has no cross-attention.
+LayerMemories = Sequence[Sequence[EncoderMemory] | None]
+
+
+class DecoderOutput(NamedTuple):
+    """What a decoder makes of some tokens.
+
+    ``hidden`` (n_rows, n_tokens, d_model); ``past``: what the next tokens need; ``cross_inputs``: for each layer the states
+    (n_rows, n_tokens, d_model) that its cross-attention was given, None where it has none (see ``CrossAttention.logits``).
+    """
+
+    hidden: torch.Tensor
+    past: Past
+    cross_inputs: list[torch.Tensor | None]
+
+
 class CrossAttention(Attention):
     """Attention of the decoder to a question's encoder states."""
 
-    def remember(self, states: torch.Tensor, *, absorbed: bool = False) -> Memory:
-        """Prepare for attention to ``states`` (n_states, d_model).
+    def memory(self, states: torch.Tensor, *, absorbed: bool = False) -> EncoderMemory:
+        """Return what attention to ``states`` (n_states, d_model) needs.
 
         ``absorbed`` keeps no keys and values: the key projection moves into the query, q (W x) = (q W) x, and the value
         projection behind the attention. Exact, and without any cache of its own; worth it for a few tokens over many
         states.
         """
-        return Memory(states, None) if absorbed else Memory(*self.keys_values(states))
+        return EncoderMemory(states, None) if absorbed else EncoderMemory(*self.keys_values(states))
 
-    def forward(self, hidden: torch.Tensor, memories: Sequence[Memory]) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, memories: Sequence[EncoderMemory]) -> torch.Tensor:
         """Return attention of ``hidden`` (n_rows, n_tokens, d_model) to the memories, an equal share of rows to each."""
         rows = len(hidden) // len(memories)
         parts = [self._attend_to(part.flatten(0, 1), m) for part, m in zip(hidden.split(rows), memories, strict=True)]
         return self.o(torch.cat(parts)).view_as(hidden)
 
-    def _attend_to(self, hidden: torch.Tensor, memory: Memory) -> torch.Tensor:
+    def _attend_to(self, hidden: torch.Tensor, memory: EncoderMemory) -> torch.Tensor:
         q = self.queries(hidden)
         if memory.values is not None:
             return self.concatenate(self.attend(q, memory.keys, memory.values))
@@ -133,7 +150,7 @@ class CrossAttention(Attention):
             context = context + self.v.bias.view(self.n_kv_heads, 1, self.d_head)
         return self.concatenate(context)
 
-    def logits(self, hidden: torch.Tensor, memory: Memory) -> torch.Tensor:
+    def logits(self, hidden: torch.Tensor, memory: EncoderMemory) -> torch.Tensor:
         """Return logits before the softmax, (n_heads, n, n_states), of ``hidden`` (n, d_model)."""
         q = self.scale * self.queries(hidden)
         if memory.values is not None:
@@ -163,10 +180,6 @@ def _mix(
         return torch.bmm(logits.softmax(-1), v)
     mask = None if bias is None else bias[None]
     return scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, scale=scale)[0]
-
-
-# Called with a cross-attention, its input (n_rows, n_tokens, d_model) and its memories.
-Watch = Callable[[CrossAttention, torch.Tensor, Sequence[Memory]], None]
 
 
 def pooled_heads(weight: torch.Tensor, n_heads: int, n_kv_heads: int) -> torch.Tensor:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import GPT2Config, PreTrainedConfig, T5Config
@@ -20,8 +21,9 @@ from transformers import GPT2Config, PreTrainedConfig, T5Config
 from kofid.errors import InputError
 from kofid.language import say
 from kofid.reader.fid.attention import pooled_heads
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.copying import Copying
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.model import FusionReader
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -38,31 +40,47 @@ def open_reader_model(name: str, variant: Variant | None = None, dtype: torch.dt
     as ``dtype``. Raises InputError.
     """
     try:
-        config = _config_of(name)
+        config = config_of(name)
         kind = config.get("model_type")
         if "fusion" not in config and kind not in ("t5", "mt5"):
             raise InputError(_not_t5(name, kind))
         if "fusion" in config or (Path(name) / WEIGHTS).is_file():
             weights = StoredWeights(Path(name) / WEIGHTS, dtype)
             if "fusion" in config:
-                return _open_own(config, variant, weights)
+                return _open_fusion(config, variant, weights)
             if kind == "t5" and "shared.weight" in weights:
-                return _made(T5Config(**config), variant, _without_copies(weights))
+                return _fitted(T5Config(**config), variant, _without_copies(weights))
         from transformers import AutoModelForSeq2SeqLM
 
         return from_t5(AutoModelForSeq2SeqLM.from_pretrained(name, use_safetensors=True, dtype=dtype), variant)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except _BROKEN as error:
         raise InputError(
             say(f"리더 '{name}'을(를) 열 수 없습니다: {error}", f"reader '{name}' cannot be opened: {error}")
         ) from error
 
 
-def _config_of(name: str) -> dict[str, Any]:
+# What reading a folder with bad contents ends in: files, weights, and configurations of the wrong types or names.
+_BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    StrictDataclassError,
+)
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """Return the configuration of a model's folder or hub name; raise OSError or ValueError."""
     file = Path(name) / "config.json"
-    if file.is_file():
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found
-    return dict(PreTrainedConfig.get_config_dict(name)[0])
+    if not file.is_file():
+        return dict(PreTrainedConfig.get_config_dict(name)[0])
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise ValueError("config.json is no object")
+    return config
 
 
 def _not_t5(name: str, kind: object) -> str:
@@ -122,13 +140,18 @@ def _without_copies(weights: StoredWeights) -> StoredWeights:
     return weights
 
 
-def _open_own(config: dict[str, Any], variant: Variant | None, weights: Mapping[str, torch.Tensor]) -> FusionReader:
+def _open_fusion(config: dict[str, Any], variant: Variant | None, weights: Mapping[str, torch.Tensor]) -> FusionReader:
+    """Return the reader of a configuration that kofid wrote, its own variant where none is given."""
     fusion = config.pop("fusion")
-    own = Variant(**fusion | {"cross_layers": tuple(fusion["cross_layers"])})
+    stored = Variant(**fusion | {"cross_layers": tuple(fusion["cross_layers"])})
+    if not all(
+        type(value) is type(default) for value, default in zip(astuple(stored), astuple(Variant()), strict=True)
+    ):
+        raise ValueError(f"fusion: {fusion}")
     if config.get("model_type") == _SKT:
         t5, gpt2 = T5Config(**config["encoder"]), GPT2Config(**config["decoder"])
-        return _made(t5, variant or own, weights, gpt2)
-    return _made(T5Config(**config), variant or own, weights)
+        return _fitted(t5, variant or stored, weights, gpt2)
+    return _fitted(T5Config(**config), variant or stored, weights)
 
 
 def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
@@ -139,14 +162,22 @@ def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
     weights = {name: w for name, w in model.state_dict().items() if not name.endswith("embed_tokens.weight")}
     if model.lm_head.weight.data_ptr() == model.shared.weight.data_ptr():
         del weights["lm_head.weight"]
-    return _made(config, variant, _copies(weights))
+    return _fitted(config, variant, _copies(weights))
 
 
 def open_gpt2(name: str) -> GPT2LMHeadModel:
-    """Open a GPT-2 checkpoint (folder or hub name; safetensors only); raise InputError."""
+    """Open a GPT-2 checkpoint (folder or hub name; safetensors only); raise InputError, for models of another kind as well."""
     from transformers import GPT2LMHeadModel
 
     try:
+        kind = config_of(name).get("model_type")
+        if kind != "gpt2":
+            raise InputError(
+                say(
+                    f"{name}: GPT-2가 아닙니다 (model_type {kind!r}). gpt2 체크포인트를 주세요.",
+                    f"{name}: not a GPT-2 (model_type {kind!r}); give a gpt2 checkpoint",
+                )
+            )
         return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
@@ -168,11 +199,11 @@ def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | Non
                 torch.nn.init.zeros_(part.bias)
             torch.nn.init.zeros_(attention.o.weight)
             torch.nn.init.zeros_(attention.o.bias)
-    kept = {n: w for n, w in encoder.state_dict().items() if n.startswith(("encoder.", "shared."))}
-    weights = reader.state_dict() | kept | gpt2_weights(decoder.transformer.state_dict(), config.n_embd)
+    encoding = {n: w for n, w in encoder.state_dict().items() if n.startswith(("encoder.", "shared."))}
+    weights = reader.state_dict() | encoding | gpt2_weights(decoder.transformer.state_dict(), config.n_embd)
     if decoder.lm_head.weight.data_ptr() != decoder.transformer.wte.weight.data_ptr():
         weights["lm_head.weight"] = decoder.lm_head.weight
-    return _made(encoder.config, variant, _copies(weights), config)
+    return _fitted(encoder.config, variant, _copies(weights), config)
 
 
 def _copies(weights: Weights) -> Weights:
@@ -200,17 +231,17 @@ def gpt2_weights(weights: Weights, d_model: int) -> Weights:
     return renamed
 
 
-def _made(
+def _fitted(
     config: T5Config,
     variant: Variant | None,
     weights: Mapping[str, torch.Tensor],
     decoder: GPT2Config | None = None,
 ) -> FusionReader:
-    """Return a reader that keeps ``weights``: those it has no place for are left out, key-value heads pooled."""
+    """Return a reader with ``weights``: those it has no place for are left out, key-value heads pooled."""
+    _check_sizes(config, decoder, len(weights))
     with torch.device("meta"):
-        reader = FusionReader(config, variant, decoder)
-        if "lm_head.weight" in weights:
-            reader.untie()
+        reader = FusionReader(config, variant, decoder, own_output="lm_head.weight" in weights)
+    _check_tokens(reader)
     added = _added(reader, weights)
     d_head = config.d_kv if decoder is None else decoder.n_embd // decoder.n_head
     fitted: Weights = {}
@@ -226,6 +257,51 @@ def _made(
         fitted[name] = weight.contiguous()
     reader.load_state_dict(fitted, strict=True, assign=True)
     return reader
+
+
+_SIZES = (
+    "vocab_size", "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers",
+    "relative_attention_num_buckets", "relative_attention_max_distance",
+)  # fmt: skip
+_GPT2_SIZES = ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")
+_LAYERS = ("num_layers", "num_decoder_layers", "n_layer")
+# More than any model has in one dimension; a configuration that says more would only fill the memory.
+_LARGEST = 10_000_000
+
+
+def _check_sizes(config: T5Config, decoder: GPT2Config | None, n_weights: int) -> None:
+    """Raise InputError for sizes that no model with so many weights can have."""
+    for part, names in ((config, _SIZES), (decoder, _GPT2_SIZES)):
+        for name in names if part is not None else ():
+            value = getattr(part, name)
+            if type(value) is not int or not 0 < value <= (n_weights if name in _LAYERS else _LARGEST):
+                raise _odd(name, value)
+    exact = config.relative_attention_num_buckets // 2  # see ``position_bias``
+    if exact < 2 or config.relative_attention_max_distance <= exact:
+        raise _odd("relative_attention_num_buckets", config.relative_attention_num_buckets)
+    if decoder is not None and decoder.n_embd % decoder.n_head:
+        raise _odd("n_head", decoder.n_head)
+
+
+def _check_tokens(reader: FusionReader) -> None:
+    """Raise InputError where the tokens that begin and end an answer are none of the vocabulary's."""
+    config = reader.decoder_config or reader.config
+    for name in ("start_token", "end_token"):
+        try:
+            token = getattr(reader, name)
+        except (TypeError, ValueError, IndexError) as error:
+            raise _odd(name, None) from error
+        if not 0 <= token < config.vocab_size:
+            raise _odd(name, token)
+
+
+def _odd(name: str, value: object) -> InputError:
+    return InputError(
+        say(
+            f"config.json: {name} {value!r}: 그런 모델은 있을 수 없습니다",
+            f"config.json: {name} {value!r}: no model can be so",
+        )
+    )
 
 
 def _added(reader: FusionReader, weights: Mapping[str, torch.Tensor]) -> Weights:

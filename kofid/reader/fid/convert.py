@@ -28,11 +28,12 @@ from transformers import (
 )
 
 from kofid.errors import InputError
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.reader.fid.checkpoints import Weights, from_t5, join, open_reader_model
-from kofid.reader.fid.inputs import PASSAGE_TOKENS
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.config import PASSAGE_TOKENS, Variant
+from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.reader import FiDReader, open_tokenizer
+from kofid.reader.kinds import ReaderKind
 from kofid.storage.artifacts import is_artifact, open_artifact, write_artifact
 
 if TYPE_CHECKING:
@@ -63,22 +64,22 @@ def convert_checkpoint(
     folder's own; ``max_tokens`` a passage are the reader's own, else 250. Raises InputError, and UsageError for options
     that do not fit.
     """
-    folder, before = checkpoint, dict[str, Any]()
+    folder, stored = checkpoint, dict[str, Any]()
     if is_artifact(checkpoint):
         artifact = open_artifact(checkpoint, "reader")
-        folder, before = artifact.directory, artifact.settings
-    words = _tokenizer(Path(tokenizer) if tokenizer else folder, tokenizer)
-    decoder_words = None if decoder is None else _tokenizer(decoder)
+        folder, stored = artifact.directory, artifact.settings
+    encoder_tokenizer = _tokenizer(Path(tokenizer) if tokenizer else folder, tokenizer)
+    decoder_tokenizer = None if decoder is None else _tokenizer(decoder)
     model = open_checkpoint(folder, decoder, variant, allow_pickle=allow_pickle)
-    own = folder / "decoder"  # the second tokenizer of a reader that kofid wrote
-    if decoder_words is None and model.decoder_config is not None and own.is_dir():
-        decoder_words = open_tokenizer(str(own))
-    _check_size(words, model.config.vocab_size)
-    if decoder_words is not None and model.decoder_config is not None:
-        _check_size(decoder_words, model.decoder_config.vocab_size)
-    max_tokens = max_tokens or int(before.get("max_tokens", PASSAGE_TOKENS))
+    second = folder / "decoder"  # the second tokenizer of a reader that kofid wrote
+    if decoder_tokenizer is None and model.decoder_config is not None and second.is_dir():
+        decoder_tokenizer = open_tokenizer(str(second))
+    _check_size(encoder_tokenizer, model.config.vocab_size)
+    if decoder_tokenizer is not None and model.decoder_config is not None:
+        _check_size(decoder_tokenizer, model.decoder_config.vocab_size)
+    max_tokens = max_tokens or int(stored.get("max_tokens", PASSAGE_TOKENS))
     settings: dict[str, Any] = {
-        "reader": "t5" if model.decoder_config is None else "skt",
+        "reader": (ReaderKind.T5 if model.decoder_config is None else ReaderKind.SKT).value,
         "model": str(checkpoint),
         "decoder": None if decoder is None else str(decoder),
         "tokenizer": tokenizer,
@@ -86,7 +87,7 @@ def convert_checkpoint(
         **asdict(model.variant),
     }
     with write_artifact(output, "reader", settings) as directory:
-        FiDReader(model, words, decoder_words, max_tokens=max_tokens).save(directory)
+        FiDReader(model, encoder_tokenizer, decoder_tokenizer, max_tokens=max_tokens).save(directory)
     return settings
 
 
@@ -107,15 +108,15 @@ def open_checkpoint(
     return join(encoder, _opened(decoder, _GPT2, allow_pickle), variant)
 
 
-def _changed(own: Variant, asked: Variant) -> Variant:
-    """Return a reader's own variant with what of ``asked`` is not as by default."""
-    crosses = asked if asked.cross_layers or asked.n_cross_layer != 1 else own
+def _changed(stored: Variant, requested: Variant) -> Variant:
+    """Return a reader's stored variant with what is requested that is not the default."""
+    crosses = requested if requested.cross_layers or requested.n_cross_layer != 1 else stored
     return replace(
-        own,
-        first_k=asked.first_k or own.first_k,
+        stored,
+        first_k=requested.first_k or stored.first_k,
         cross_layers=crosses.cross_layers,
         n_cross_layer=crosses.n_cross_layer,
-        n_kv_heads=asked.n_kv_heads or own.n_kv_heads,
+        n_kv_heads=requested.n_kv_heads or stored.n_kv_heads,
     )
 
 
@@ -125,14 +126,14 @@ def _changed(own: Variant, asked: Variant) -> Variant:
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             say(f"{file}: 모델의 설정을 읽을 수 없습니다 ({error})", f"{file}: not a model's configuration ({error})")
         ) from error
-    return found
+    return config
 
 
 def _opened(folder: Path, kinds: dict[str, Any], allow_pickle: bool) -> Any:
@@ -152,18 +153,18 @@ def _opened(folder: Path, kinds: dict[str, Any], allow_pickle: bool) -> Any:
     _check_tied(folder, weights)
     try:
         options = {"config": make_config.from_dict(config), "state_dict": weights, "output_loading_info": True}
-        model, found = model_class.from_pretrained(None, **options)
+        model, info = model_class.from_pretrained(None, **options)
     except (OSError, ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
         raise InputError(
             say(f"{folder}: 모델을 만들 수 없습니다: {error}", f"{folder}: no model can be made of it: {error}")
         ) from error
     for names, korean, english in (
-        (found["missing_keys"], "없는 무게", "weights that are missing"),
-        (found["unexpected_keys"], "쓸 곳이 없는 무게", "weights that there is no place for"),
+        (info["missing_keys"], "없는 무게", "weights that are missing"),
+        (info["unexpected_keys"], "쓸 곳이 없는 무게", "weights that there is no place for"),
     ):
         if names:
-            some = ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
-            raise InputError(say(f"{folder}: {korean}: {some}", f"{folder}: {english}: {some}"))
+            listed = ", ".join(sorted(names)[:3]) + (" ..." if len(names) > 3 else "")
+            raise InputError(say(f"{folder}: {korean}: {listed}", f"{folder}: {english}: {listed}"))
     return model
 
 
@@ -213,10 +214,10 @@ def read_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
     if not allow_pickle:
         raise InputError(
             say(
-                f"{files[0]}: 피클이라 읽지 않습니다. {_SAFE}로 바꾸거나, 믿을 만한 곳에서 받았으면 --allow-pickle 을 붙이세요 "
-                "(그때도 텐서만 읽고 코드는 돌리지 않습니다).",
-                f"{files[0]}: a pickle, which is not read. Convert it to {_SAFE}, or if you trust where it comes from add "
-                "--allow-pickle (even then only tensors are read and no code is run).",
+                f"{files[0]}: 피클이라 읽지 않습니다. {_SAFE}로 바꾸거나, 믿을 만한 곳에서 받았으면 {setting('allow_pickle')}을(를) "
+                "쓰세요 (그때도 텐서만 읽고 코드는 돌리지 않습니다).",
+                f"{files[0]}: a pickle, which is not read. Convert it to {_SAFE}, or if you trust where it comes from use "
+                f"{setting('allow_pickle')} (even then only tensors are read and no code is run).",
             )
         )
     return _merged(files, _unpickled)
@@ -240,12 +241,12 @@ def _merged(files: list[Path], read: Callable[[Path], Any]) -> Weights:
     weights: Weights = {}
     for file in files:
         try:
-            found = read(file)
+            tensors = read(file)
         except (OSError, SafetensorError) as error:
             raise InputError(say(f"{file}: 읽을 수 없습니다 ({error})", f"{file}: cannot be read ({error})")) from error
-        if not isinstance(found, dict) or not all(isinstance(w, torch.Tensor) for w in found.values()):
+        if not isinstance(tensors, dict) or not all(isinstance(w, torch.Tensor) for w in tensors.values()):
             raise InputError(say(f"{file}: 이름 붙은 텐서가 아닙니다", f"{file}: does not hold named tensors"))
-        weights |= found
+        weights |= tensors
     return weights
 
 
@@ -271,8 +272,8 @@ def _tokenizer(folder: Path, name: str | None = None) -> PreTrainedTokenizerBase
     if (folder.is_dir() or name is None) and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise InputError(
             say(
-                f"{folder}: 토크나이저가 없습니다. T5의 것은 --tokenizer 이름|폴더 로 알려 주고, GPT-2의 것은 그 폴더에 넣으세요.",
-                f"{folder}: has no tokenizer; name a T5's with --tokenizer NAME|DIR, put a GPT-2's into its folder",
+                f"{folder}: 토크나이저가 없습니다. T5의 것은 이름이나 폴더로 알려 주고({setting('tokenizer')}), GPT-2의 것은 그 폴더에 넣으세요.",
+                f"{folder}: has no tokenizer; name a T5's or its folder by {setting('tokenizer')}, put a GPT-2's into its folder",
             )
         )
     return open_tokenizer(name or str(folder))

@@ -38,10 +38,10 @@ class Copying(nn.Module):
         share = torch.sigmoid(self.gate(hidden).float())
         mixed = (1 - share) * logits.float().softmax(-1)
         rows = len(hidden) // len(encoded)
-        asking = self.query(hidden) * hidden.shape[-1] ** -0.5
+        queries = self.query(hidden) * hidden.shape[-1] ** -0.5
         parts = []
-        for own, asked, e in zip(share.split(rows), asking.split(rows), encoded, strict=True):
-            attention = (asked @ e.states.T).float().softmax(-1) * own
+        for gate, query, e in zip(share.split(rows), queries.split(rows), encoded, strict=True):
+            attention = (query @ e.states.T).float().softmax(-1) * gate
             places = e.ids.expand_as(attention)
             parts.append(mixed.new_zeros(*attention.shape[:-1], mixed.shape[-1]).scatter_add(-1, places, attention))
         return (mixed + torch.cat(parts)).clamp_min(_LEAST).log()

@@ -10,7 +10,15 @@ from torch import nn
 
 from kofid.errors import InputError
 from kofid.language import say
-from kofid.reader.fid.attention import Attention, CrossAttention, KeysValues, Memory, Past, Watch
+from kofid.reader.fid.attention import (
+    Attention,
+    CrossAttention,
+    DecoderOutput,
+    EncoderMemory,
+    KeysValues,
+    LayerMemories,
+    Past,
+)
 from kofid.reader.fid.t5 import activation
 
 if TYPE_CHECKING:
@@ -41,19 +49,18 @@ class _Block(nn.Module):
         self,
         hidden: torch.Tensor,
         mask: torch.Tensor,
-        memories: Sequence[Memory] | None,
+        memories: Sequence[EncoderMemory] | None,
         past: KeysValues | None,
-        watch: Watch | None,
-    ) -> tuple[torch.Tensor, KeysValues]:
-        """Return the next hidden states (n_rows, n_tokens, d_model), and the keys and values so far."""
+    ) -> tuple[torch.Tensor, KeysValues, torch.Tensor | None]:
+        """Return the next hidden states (n_rows, n_tokens, d_model), keys and values so far, and cross-attention's input."""
         context, present = self.attn.attend_causally(self.ln_1(hidden), mask, past)
         hidden = hidden + self.dropout(context)
+        cross_input = None
         if self.crosses and memories is not None:
-            asking = self.ln_cross_attn(hidden)
-            if watch is not None:
-                watch(self.crossattention, asking, memories)
-            hidden = hidden + self.dropout(self.crossattention(asking, memories))
-        return hidden + self.dropout(self.c_proj(self.activation(self.c_fc(self.ln_2(hidden))))), present
+            cross_input = self.ln_cross_attn(hidden)
+            hidden = hidden + self.dropout(self.crossattention(cross_input, memories))
+        hidden = hidden + self.dropout(self.c_proj(self.activation(self.c_fc(self.ln_2(hidden)))))
+        return hidden, present, cross_input
 
 
 class GPT2Decoder(nn.Module):
@@ -80,23 +87,19 @@ class GPT2Decoder(nn.Module):
         blocks = cast("list[_Block]", list(self.h))
         return [block.crossattention if block.crosses else None for block in blocks]
 
-    def forward(
-        self,
-        embedded: torch.Tensor,
-        memories: Sequence[Sequence[Memory] | None],
-        past: Past | None = None,
-        watch: Watch | None = None,
-    ) -> tuple[torch.Tensor, Past]:
-        """Return hidden states (n_rows, n_tokens, d_model) of embeddings of that shape, and what the next step needs."""
+    def forward(self, embedded: torch.Tensor, memories: LayerMemories, past: Past | None = None) -> DecoderOutput:
+        """Return what embeddings (n_rows, n_tokens, d_model) come to; the questions' rows lie one after another."""
         before = past[0][0].shape[2] if past else 0
         total = before + embedded.shape[1]
         places = torch.arange(before, total, device=embedded.device)
         later = torch.arange(total, device=embedded.device)[None] > places[:, None]
         mask = torch.zeros(later.shape, dtype=embedded.dtype, device=embedded.device).masked_fill(later, -torch.inf)
         hidden = self.dropout(embedded + self.wpe(places))
-        present = []
+        present: Past = []
+        cross_inputs: list[torch.Tensor | None] = []
+        expanded = mask.expand(self.n_heads, *mask.shape)
         for i, (block, layer_memories) in enumerate(zip(self.h, memories, strict=True)):
-            expanded = mask.expand(self.n_heads, *mask.shape)
-            hidden, kept = block(hidden, expanded, layer_memories, past[i] if past else None, watch)
-            present.append(kept)
-        return self.ln_f(hidden), present
+            hidden, keys_values, cross_input = block(hidden, expanded, layer_memories, past[i] if past else None)
+            present.append(keys_values)
+            cross_inputs.append(cross_input)
+        return DecoderOutput(self.ln_f(hidden), present, cross_inputs)

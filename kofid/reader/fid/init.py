@@ -10,7 +10,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.reader.fid.checkpoints import from_t5, join
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.config import Variant
+from kofid.reader.fid.model import FusionReader
 
 # What can be trained from nothing on a laptop.
 FRESH: dict[str, dict[str, Any]] = {

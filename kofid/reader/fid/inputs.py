@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kofid.types import Passage
+from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
+from kofid.types import Hit, Passage
 
 if TYPE_CHECKING:
     import torch
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from kofid.reader.fid.batch import Batch
     from kofid.reader.fid.lexical_match import Pieces
 
-PASSAGE_TOKENS = 250
-ANSWER_TOKENS = 32
 _POINTED = re.compile(r"\s*index\s*:\s*([\d\s,]*?)\s*answer\s*:\s*(.*)", re.DOTALL)
 
 
@@ -38,6 +37,35 @@ def parse_target(text: str, n_passages: int) -> tuple[str, list[int]]:
         return text, []
     numbers = dict.fromkeys(map(int, re.findall(r"\d+", match[1])))
     return match[2].strip(), [n for n in numbers if 1 <= n <= n_passages]
+
+
+def pointed_first(hits: Sequence[Hit], cited: Sequence[str]) -> list[Hit]:
+    """Return the hits with those that the reader pointed to first, in its order; the rest stay as they were.
+
+    Source pointing as reranking: FiD-Light (Hofstaetter et al. 2023), section 3.3.
+
+    >>> hits = [Hit(Passage(name, "", ""), 0.0) for name in "abcd"]
+    >>> [hit.passage.id for hit in pointed_first(hits, ["c", "b"])]
+    ['c', 'b', 'a', 'd']
+    """
+    places = {passage_id: place for place, passage_id in enumerate(cited)}
+    return sorted(hits, key=lambda hit: places.get(hit.passage.id, len(places)))
+
+
+def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Return the token ids of each text, at most ``max_tokens``: long ones cut on the right, before the end token.
+
+    The tokenizer is not asked to cut: that changes its state, which another thread may be using.
+    """
+    if not texts:
+        return []
+    rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+    frame: list[int] = tokenizer("")["input_ids"]  # what is around every text, such as the end token
+    cut = []
+    for row in rows:
+        n_end = next((n for n in range(len(frame), 0, -1) if row[-n:] == frame[-n:]), 0)
+        cut.append(row if len(row) <= max_tokens else [*row[: max_tokens - n_end], *row[len(row) - n_end :]])
+    return cut
 
 
 def encode_inputs(
@@ -63,16 +91,17 @@ def encode_inputs(
         for question, row in zip(questions, passages, strict=True)
         for number, passage in enumerate(row, 1)
     ]
-    rows = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
+    rows = token_rows(tokenizer, texts, max_tokens)
     ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
-    batch = Batch(ids, [len(row) for row in rows], [len(row) for row in passages])
-    if pieces is not None:
-        asking = tokenizer([f"question: {question}" for question in questions], add_special_tokens=False)["input_ids"]
-        asked = [len(own) for own, row in zip(asking, passages, strict=True) for _ in row]
-        found = [pieces.features(np.array(row), min(n, len(row))) for row, n in zip(rows, asked, strict=True)]
-        batch.n_asked = [min(n, len(row)) for row, n in zip(rows, asked, strict=True)]
-        batch.matches = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *found]))
-    return batch
+    lengths, n_passages = [len(row) for row in rows], [len(row) for row in passages]
+    if pieces is None:
+        return Batch(ids, lengths, n_passages)
+    beginnings = tokenizer([f"question: {q}" for q in questions], add_special_tokens=False, verbose=False)["input_ids"]
+    n_tokens = [len(beginning) for beginning, n in zip(beginnings, n_passages, strict=True) for _ in range(n)]
+    n_question = [min(n, length) for n, length in zip(n_tokens, lengths, strict=True)]
+    features = [pieces.features(np.array(row), n) for row, n in zip(rows, n_question, strict=True)]
+    matches = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *features]))
+    return Batch(ids, lengths, n_passages, matches=matches, n_question=n_question)
 
 
 def encode_targets(
@@ -85,22 +114,25 @@ def encode_targets(
 ) -> torch.Tensor:
     """Return labels of shape (batch, length), each ended by the end token and padded with -100, which the loss leaves out.
 
-    With ``pieces`` an answer has its tokens as the passages in ``batch`` have them, that they can be copied.
+    Targets are cut at ``max_tokens``. With ``pieces`` an answer has its tokens as the passages in ``batch`` have them, so
+    that they can be copied.
     """
     import numpy as np
     import torch
 
     from kofid.reader.fid.batch import IGNORED
 
-    rows = tokenizer(list(targets), truncation=True, max_length=max_tokens)["input_ids"]
+    rows = token_rows(tokenizer, targets, max_tokens)
     end = tokenizer.eos_token_id
     if pieces is not None and batch is not None:
         ends = np.cumsum([0, *batch.lengths])
         sizes = np.diff(ends[np.cumsum([0, *batch.n_passages])]).tolist()
         sources = torch.split(batch.input_ids, sizes)
         rows = [
-            [*pieces.as_in(np.array(row[:-1], np.int64), own.numpy()).tolist(), end] if row and row[-1] == end else row
-            for row, own in zip(rows, sources, strict=True)
+            [*pieces.as_in(np.array(row[:-1], np.int64), source.numpy()).tolist(), end]
+            if row and row[-1] == end
+            else row
+            for row, source in zip(rows, sources, strict=True)
         ]
     rows = [row if row and row[-1] == end else [*row[: max_tokens - 1], end] for row in rows]  # GPT-2's add no end
     longest = max(map(len, rows), default=0)

@@ -6,11 +6,13 @@ Weights are rounded once, a scale for each output; inputs each time, a scale for
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
 from kofid.errors import InputError
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.reader.fid.model import FusionReader
 
 _ROWS = 4_096  # of a weight that are rounded at a time
@@ -44,27 +46,30 @@ class Int8Linear(nn.Module):
         return (result if self.bias is None else result + self.bias).view(*hidden.shape[:-1], -1)
 
 
-def use_int8(model: FusionReader, *, encoder: bool = True) -> None:
-    """Give a reader 8-bit products, for reading only; the decoder's alone without ``encoder``. Raises InputError.
+def quantize(model: FusionReader, *, encoder: bool = True) -> FusionReader:
+    """Return a reader with 8-bit products, for reading only; the decoder's alone without ``encoder``. Raises InputError.
 
-    Cross-attention's keys and values stay as they are: absorbed, they are no products with the states.
+    It shares all other weights with ``model``, which stays as it is. Cross-attention's keys and values stay in floats:
+    absorbed, they are no products with the states.
     """
     if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        cpu, int8 = setting("device", "cpu"), setting("int8")
         raise InputError(
             say(
-                "8비트 정수 읽기는 oneDNN이 있는 CPU에서만 됩니다: --device cpu, 아니면 --int8을 빼세요",
-                "reading in 8-bit integers needs a CPU with oneDNN: --device cpu, or leave out --int8",
+                f"8비트 정수 읽기는 oneDNN이 있는 CPU에서만 됩니다: {cpu}, 아니면 {int8}을(를) 빼세요",
+                f"reading in 8-bit integers needs a CPU with oneDNN: {cpu}, or leave out {int8}",
             )
         )
-    kept = {id(part) for cross in model.decoder.cross_attentions if cross is not None for part in (cross.k, cross.v)}
+    in_floats = {
+        id(part) for cross in model.decoder.cross_attentions if cross is not None for part in (cross.k, cross.v)
+    }
     halves = (model.encoder, model.decoder) if encoder else (model.decoder,)
-    # A list of the layers themselves would keep all of them in memory to the end.
-    for module in [module for half in halves for module in half.modules() if not isinstance(module, nn.Linear)]:
-        for name, child in module.named_children():
-            if isinstance(child, nn.Linear) and id(child) not in kept:
-                setattr(module, name, Int8Linear(child.weight, child.bias))
-    if model.lm_head is None:
-        tokens = model.wte if model.decoder_config else model.shared
-        model.output = Int8Linear(tokens.weight)
-    else:
-        model.output = Int8Linear(model.lm_head.weight)
+    layers = [m for half in halves for m in half.modules() if isinstance(m, nn.Linear) and id(m) not in in_floats]
+    # A copy takes what is in its memo in place of its own: weights are shared, linear layers become 8-bit ones.
+    memo: dict[int, object] = {id(weight): weight for weight in model.parameters()}
+    memo |= {id(layer): Int8Linear(layer.weight, layer.bias) for layer in layers}
+    output = Int8Linear((model.lm_head or model.token_embedding).weight)
+    memo |= {id(model.lm_head): output} if model.lm_head is not None else {}
+    quantized = copy.deepcopy(model, memo)
+    quantized.lm_head = output
+    return quantized

@@ -30,8 +30,8 @@ class Pieces:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         tokens = [str(t) for t in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]
-        known = {token: i for i, token in enumerate(tokens)}
-        bare = [known.get(token.removeprefix(_SPACE) or token, i) for i, token in enumerate(tokens)]
+        number = {token: i for i, token in enumerate(tokens)}
+        bare = [number.get(token.removeprefix(_SPACE) or token, i) for i, token in enumerate(tokens)]
         self.same = np.array(bare)
         ranks = np.minimum(np.arange(len(tokens)), self.same)
         self.weight = (np.log1p(ranks) / np.log1p(len(tokens))) ** 2
@@ -45,20 +45,21 @@ class Pieces:
         It tells question from passage, whether the other has the token and how rare that is, and how much of the
         question's weight is in the token's sentence.
         """
-        own = self.same[ids]
-        weight = self.weight[own]
-        asked = np.arange(len(ids)) < n_question
-        shared = np.where(asked, np.isin(own, own[n_question:]), np.isin(own, own[:n_question])) & (weight > 0)
+        words = self.same[ids]
+        weight = self.weight[words]
+        of_question = np.arange(len(ids)) < n_question
+        in_other = np.where(of_question, np.isin(words, words[n_question:]), np.isin(words, words[:n_question]))
+        shared = in_other & (weight > 0)
         level = np.where(shared, 1 + np.minimum((weight * _WEIGHTS).astype(np.int64), _WEIGHTS - 1), 0)
         share = np.zeros(len(ids))
-        total = weight[np.unique(own[:n_question], return_index=True)[1]].sum()
+        total = weight[np.unique(words[:n_question], return_index=True)[1]].sum()
         cuts = 1 + np.flatnonzero(self._ends[ids[:-1]] & self._begins[ids[1:]])
         bounds = [n_question, *cuts[cuts > n_question].tolist(), len(ids)]
         for start, end in zip(bounds, bounds[1:], strict=False):
-            found = np.unique(own[start:end][shared[start:end]])
-            share[start:end] = self.weight[found].sum() / max(total, 1e-9)
+            matches = np.unique(words[start:end][shared[start:end]])
+            share[start:end] = self.weight[matches].sum() / max(total, 1e-9)
         step = np.minimum((share * _SHARES).astype(np.int64), _SHARES - 1)
-        result: np.ndarray = (asked * (1 + _WEIGHTS) + level) * _SHARES + step
+        result: np.ndarray = (of_question * (1 + _WEIGHTS) + level) * _SHARES + step
         return result
 
     def as_in(self, target: np.ndarray, passages: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ decoder. They combine freely.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -16,9 +15,10 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, T5Config
 
 from kofid.errors import UsageError
-from kofid.language import say
-from kofid.reader.fid.attention import Memory, Past, Watch
+from kofid.language import say, setting
+from kofid.reader.fid.attention import DecoderOutput, EncoderMemory, LayerMemories, Past
 from kofid.reader.fid.batch import IGNORED, Batch, Encoded
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.copying import Copying
 from kofid.reader.fid.gpt2 import GPT2Decoder
 from kofid.reader.fid.lexical_match import N_FEATURES
@@ -28,84 +28,20 @@ from kofid.reader.fid.t5 import Encoder, T5Decoder
 ENCODED_AT_A_TIME = 1_024
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What makes a reader FiD-Light or FiDO.
-
-    ``first_k`` states are kept of each passage (0: all). Decoder layers ``cross_layers``, counted from 1, have
-    cross-attention (empty: layers n, 2n, 3n, ... of ``n_cross_layer``). The decoder has ``n_kv_heads`` key-value heads (0:
-    as many as heads). With ``pointing`` the reader also writes the numbers of the passages that it answers from. With
-    ``match`` its inputs say which tokens question and passage share, with ``copying`` it can copy from the passages: both
-    help readers that have seen little text.
-    """
-
-    first_k: int = 0
-    cross_layers: tuple[int, ...] = ()
-    n_kv_heads: int = 0
-    pointing: bool = False
-    n_cross_layer: int = 1
-    match: bool = False
-    copying: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        first_k: int = 0,
-        cross_layers: str | None = None,
-        n_kv_heads: int = 0,
-        pointing: bool = False,
-        match: bool = False,
-        copying: bool = False,
-    ) -> Variant:
-        """Return the variant that options name; ``cross_layers`` is N, or A,B,... Raises UsageError."""
-        try:
-            numbers = tuple(int(part) for part in cross_layers.split(",")) if cross_layers else ()
-        except ValueError as error:
-            raise UsageError(
-                say(
-                    f"--n-cross-layer {cross_layers}: 수 하나나 쉼표로 나눈 층 번호여야 합니다",
-                    f"--n-cross-layer {cross_layers}: must be a number, or layers with commas between",
-                )
-            ) from error
-        if cross_layers and "," not in cross_layers:
-            return cls(first_k, (), n_kv_heads, pointing, numbers[0], match, copying)
-        return cls(first_k, tuple(sorted(set(numbers))), n_kv_heads, pointing, match=match, copying=copying)
-
-    @staticmethod
-    def every(n: int, n_layers: int) -> tuple[int, ...]:
-        """Return layers n, 2n, 3n, ..."""
-        return tuple(range(n, n_layers + 1, n)) if n > 0 else ()
-
-    def resolve(self, n_layers: int, n_heads: int) -> tuple[tuple[int, ...], int]:
-        """Return the layers with cross-attention and the key-value heads of a decoder; raise UsageError for impossible ones."""
-        layers = self.cross_layers or self.every(self.n_cross_layer, n_layers)
-        if not layers or min(layers) < 1 or max(layers) > n_layers:
-            asked = ",".join(map(str, self.cross_layers)) or str(self.n_cross_layer)
-            raise UsageError(
-                say(
-                    f"--n-cross-layer {asked}: 디코더 층은 1에서 {n_layers}까지입니다",
-                    f"--n-cross-layer {asked}: the decoder has layers 1 to {n_layers}",
-                )
-            )
-        n_kv_heads = self.n_kv_heads or n_heads
-        if n_heads % n_kv_heads:
-            raise UsageError(
-                say(
-                    f"--kv-heads {n_kv_heads}: 디코더의 머리 {n_heads}개를 고르게 나누어야 합니다",
-                    f"--kv-heads {n_kv_heads}: must divide the decoder's {n_heads} heads",
-                )
-            )
-        return layers, n_kv_heads
-
-
 class FusionReader(nn.Module):
     """Encoder, decoder and output layer, with T5's parameter names where the decoder is T5's.
 
-    ``decoder_config`` None: FiDT5; a GPT2Config: FiDSKT, whose states pass a linear bridge.
+    ``decoder_config`` None: FiDT5; a GPT2Config: FiDSKT, where a linear bridge leads from encoder states to the decoder.
+    ``own_output``: the output layer has weights of its own, else those of the token embeddings.
     """
 
     def __init__(
-        self, config: T5Config, variant: Variant | None = None, decoder_config: GPT2Config | None = None
+        self,
+        config: T5Config,
+        variant: Variant | None = None,
+        decoder_config: GPT2Config | None = None,
+        *,
+        own_output: bool = False,
     ) -> None:
         super().__init__()
         variant = variant or Variant()
@@ -123,15 +59,18 @@ class FusionReader(nn.Module):
             self.wte = nn.Embedding(decoder_config.vocab_size, decoder_config.n_embd)
         self.match = nn.Embedding(N_FEATURES, config.d_model) if variant.match else None
         if variant.copying and decoder_config is not None:
+            option = setting("copying")
             raise UsageError(
                 say(
-                    "--copying은 답이 패시지와 같은 토큰으로 쓰이는 리더에만 됩니다 (skt에는 안 됩니다)",
-                    "--copying is only for readers that write answers in the passages' tokens (not for skt)",
+                    f"{option}은(는) 답이 패시지와 같은 토큰으로 쓰이는 리더에만 됩니다 (skt에는 안 됩니다)",
+                    f"{option} is only for readers that write answers in the passages' tokens (not for skt)",
                 )
             )
         self.copying = Copying(config.d_model) if variant.copying else None
-        self.lm_head: nn.Linear | None = None  # tied, unless a checkpoint has its own
-        self.output: nn.Module | None = None  # a faster one, for reading only
+        tokens = self.token_embedding
+        self.lm_head: nn.Module | None = (
+            nn.Linear(tokens.embedding_dim, tokens.num_embeddings, bias=False) if own_output else None
+        )
 
     @property
     def device(self) -> torch.device:
@@ -141,36 +80,36 @@ class FusionReader(nn.Module):
     @property
     def start_token(self) -> int:
         """The token that decoding starts from."""
-        own = self.decoder_config.bos_token_id if self.decoder_config else self.config.decoder_start_token_id
-        return int(own if own is not None else self.config.pad_token_id or 0)
+        token = self.decoder_config.bos_token_id if self.decoder_config else self.config.decoder_start_token_id
+        return int(token if token is not None else self.config.pad_token_id or 0)
 
     @property
     def end_token(self) -> int:
         """The token that ends an answer."""
-        own = self.decoder_config.eos_token_id if self.decoder_config else self.config.eos_token_id
-        return int(own[0] if isinstance(own, list) else own)
+        token = self.decoder_config.eos_token_id if self.decoder_config else self.config.eos_token_id
+        return int(token[0] if isinstance(token, list) else token)
 
-    def untie(self) -> None:
-        """Give the model an output layer of its own."""
-        tokens = self.wte if self.decoder_config else self.shared
-        self.lm_head = nn.Linear(tokens.embedding_dim, tokens.num_embeddings, bias=False)
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        """The decoder's token embeddings."""
+        return self.wte if self.decoder_config else self.shared
 
     # --- encoding ---
 
-    def encode(self, batch: Batch) -> list[Encoded]:
-        """Return the states of each question's passages."""
-        passages = self._encode_at_once(batch) if self.training else self._encode_in_groups(batch)
+    def encode(self, batch: Batch, tokens_at_a_time: int = ENCODED_AT_A_TIME) -> list[Encoded]:
+        """Return the states of each question's passages; in training all passages are encoded at once."""
+        passages = self._encode_at_once(batch) if self.training else self._encode_in_groups(batch, tokens_at_a_time)
         k = self.variant.first_k
-        kept = [states[:k] if k else states for states in passages]
+        passages = [states[:k] if k else states for states in passages]
         tokens = [ids[:k] if k else ids for ids in torch.split(batch.input_ids, batch.lengths)]
         encoded, start = [], 0
         for n in batch.n_passages:
-            own = kept[start : start + n]
-            states = torch.cat(own) if own else self.shared.weight.new_zeros(0, self.config.d_model)
-            ids = torch.cat(tokens[start : start + n]) if own else batch.input_ids[:0]
+            parts = passages[start : start + n]
+            states = torch.cat(parts) if parts else self.shared.weight.new_zeros(0, self.config.d_model)
+            ids = torch.cat(tokens[start : start + n]) if parts else batch.input_ids[:0]
             states = states if self.decoder_config is None else self.bridge(states)
-            asked = batch.n_asked and batch.n_asked[start : start + n]
-            encoded.append(Encoded(states, [len(p) for p in own], ids, asked))
+            n_question = batch.n_question and batch.n_question[start : start + n]
+            encoded.append(Encoded(states, [len(part) for part in parts], ids, n_question))
             start += n
         return encoded
 
@@ -186,44 +125,34 @@ class FusionReader(nn.Module):
         states = self.encoder(self._embed(batch.input_ids, batch.matches), batch.lengths)
         return list(torch.split(states, batch.lengths))
 
-    def _encode_in_groups(self, batch: Batch) -> list[torch.Tensor]:
+    def _encode_in_groups(self, batch: Batch, tokens_at_a_time: int) -> list[torch.Tensor]:
         """Encode a few passages at a time, long ones with long ones; the result is the same."""
         ids = torch.split(batch.input_ids, batch.lengths)
         matches = None if batch.matches is None else torch.split(batch.matches, batch.lengths)
         order = sorted(range(len(ids)), key=lambda i: batch.lengths[i])
         passages = list(ids)
         k = self.variant.first_k
-        for group in _groups(order, batch.lengths, ENCODED_AT_A_TIME):
+        for group in _groups(order, batch.lengths, tokens_at_a_time):
             lengths = [batch.lengths[i] for i in group]
             shared = None if matches is None else torch.cat([matches[i] for i in group])
             states = self.encoder(self._embed(torch.cat([ids[i] for i in group]), shared), lengths)
-            for i, own in zip(group, torch.split(states, lengths), strict=True):
-                passages[i] = own[:k].clone() if k else own  # the rest need not be kept in memory
+            for i, passage in zip(group, torch.split(states, lengths), strict=True):
+                passages[i] = passage[:k].clone() if k else passage  # the rest need not stay in memory
         return passages
 
     # --- decoding ---
 
-    def remember(self, encoded: Sequence[Encoded], *, absorbed: bool = False) -> list[list[Memory] | None]:
+    def memories(self, encoded: Sequence[Encoded], *, absorbed: bool = False) -> list[list[EncoderMemory] | None]:
         """Return for each decoder layer the memories of all questions, None where it has no cross-attention."""
         return [
-            None if attention is None else [attention.remember(e.states, absorbed=absorbed) for e in encoded]
+            None if attention is None else [attention.memory(e.states, absorbed=absorbed) for e in encoded]
             for attention in self.decoder.cross_attentions
         ]
 
-    def decode(
-        self,
-        ids: torch.Tensor,
-        memories: Sequence[list[Memory] | None],
-        past: Past | None = None,
-        watch: Watch | None = None,
-    ) -> tuple[torch.Tensor, Past]:
-        """Return hidden states (n_rows, n_tokens, d_model) of decoder ids (n_rows, n_tokens), and the past.
-
-        ``watch`` is called with each cross-attention, its input and its memories.
-        """
-        tokens = self.wte if self.decoder_config else self.shared
-        hidden, past = self.decoder(tokens(ids), memories, past, watch)
-        return hidden, past
+    def decode(self, ids: torch.Tensor, memories: LayerMemories, past: Past | None = None) -> DecoderOutput:
+        """Return what the decoder makes of ids (n_rows, n_tokens) that come after the past."""
+        output: DecoderOutput = self.decoder(self.token_embedding(ids), memories, past)
+        return output
 
     def logits(self, hidden: torch.Tensor, encoded: Sequence[Encoded]) -> torch.Tensor:
         """Return logits (n_rows, n_tokens, n_vocabulary) of decoder states (n_rows, n_tokens, d_model).
@@ -231,27 +160,28 @@ class FusionReader(nn.Module):
         An equal share of the rows belongs to each question of ``encoded``. Those of a reader that copies are log
         probabilities.
         """
-        logits = self._written(hidden)
+        logits = self._vocabulary_logits(hidden)
         return logits if self.copying is None else self.copying(hidden, logits, encoded)
 
-    def _written(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits over the vocabulary."""
+    def _vocabulary_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         if self.decoder_config is None and self.config.scale_decoder_outputs:
             hidden = hidden * self.config.d_model**-0.5
-        if self.output is not None:
-            return self.output(hidden)
         if self.lm_head is not None:
-            return self.lm_head(hidden)
-        return hidden @ (self.wte if self.decoder_config else self.shared).weight.T
+            logits: torch.Tensor = self.lm_head(hidden)
+            return logits
+        return hidden @ self.token_embedding.weight.T
+
+    def decoder_inputs(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the ids that the decoder is given to predict ``labels``: those one place on, after the start token."""
+        starts = torch.full_like(labels[:, :1], self.start_token)
+        return torch.cat((starts, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, 0)), dim=1)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return loss () and logits (n_questions, n_target_tokens, n_vocabulary) of a batch with labels."""
         if batch.labels is None:
             raise ValueError("no labels")
-        starts = torch.full_like(batch.labels[:, :1], self.start_token)
-        given = torch.cat((starts, batch.labels[:, :-1].masked_fill(batch.labels[:, :-1] == IGNORED, 0)), dim=1)
         encoded = self.encode(batch)
-        hidden, _ = self.decode(given, self.remember(encoded))
+        hidden = self.decode(self.decoder_inputs(batch.labels), self.memories(encoded)).hidden
         logits = self.logits(hidden, encoded)
         loss = cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED)
         return loss, logits

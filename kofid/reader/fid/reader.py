@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kofid.errors import InputError
-from kofid.korean.answers import has_answer
+from kofid.korean.answers import has_answer, normalize_robust
 from kofid.language import say
 from kofid.reader.confidence import Confidence, plain_confidence
-from kofid.reader.fid.inputs import PASSAGE_TOKENS, encode_inputs, encode_targets, parse_target
+from kofid.reader.fid.config import PASSAGE_TOKENS, Decoding, ScoreMethod
+from kofid.reader.fid.inputs import encode_inputs, encode_targets, parse_target
 from kofid.types import Answer, Hit
 
 if TYPE_CHECKING:
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from kofid.reader.fid.batch import Encoded
-    from kofid.reader.fid.generation import Decoding
+    from kofid.reader.fid.config import Variant
+    from kofid.reader.fid.generation import Decoded
     from kofid.reader.fid.lexical_match import Pieces
-    from kofid.reader.fid.model import FusionReader, Variant
+    from kofid.reader.fid.model import FusionReader
 
 _DECODER_TOKENIZER = "decoder"
 # Questions scored at a time: sums of floats depend on it in their last bits.
@@ -31,7 +34,9 @@ SCORED_AT_A_TIME = 4
 class FiDReader:
     """Answers from the first ``n_context`` hits with a fusion reader.
 
-    ``decoder_tokenizer`` is for answers where the decoder has a vocabulary of its own.
+    ``decoder_tokenizer`` is for answers where the decoder has a vocabulary of its own; ``max_tokens`` are read of a
+    passage; ``pieces`` are the tokenizer's, where they are known already. A reader never changes: ``with_options`` gives
+    another one. Several threads may ask it at once.
     """
 
     def __init__(
@@ -44,19 +49,39 @@ class FiDReader:
         max_tokens: int = PASSAGE_TOKENS,
         decoding: Decoding | None = None,
         confidence: Confidence | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
-        from kofid.reader.fid.generation import Decoding
+        self.model: Final = model.eval()
+        self.tokenizer: Final = tokenizer
+        self.decoder_tokenizer: Final = _ending_with(decoder_tokenizer or tokenizer, model.end_token)
+        self.pieces: Final = pieces or pieces_for(model.variant, tokenizer)
+        self.n_context: Final = n_context
+        self.max_tokens: Final = max_tokens
+        self.decoding: Final = decoding or Decoding.for_variant(model.variant)
+        self.confidence: Final = confidence or plain_confidence
 
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.decoder_tokenizer = decoder_tokenizer or tokenizer
-        if self.decoder_tokenizer.eos_token_id != model.end_token:  # KoGPT2's does not name the token that ends a text
-            self.decoder_tokenizer.eos_token = self.decoder_tokenizer.convert_ids_to_tokens(model.end_token)
-        self.pieces = pieces_for(model.variant, tokenizer)
-        self.n_context = n_context
-        self.max_tokens = max_tokens
-        self.decoding = decoding or Decoding.suited(model)
-        self.confidence = confidence or plain_confidence
+    def with_options(
+        self,
+        *,
+        n_context: int | None = None,
+        max_tokens: int | None = None,
+        decoding: Decoding | None = None,
+        confidence: Confidence | None = None,
+        model: FusionReader | None = None,
+        plain: bool = False,
+    ) -> FiDReader:
+        """Return a reader that has the rest in common with this one; with ``plain`` its confidence is the plain one."""
+        fitted = self.confidence if isinstance(self.confidence, Confidence) and not plain else None
+        return FiDReader(
+            model or self.model,
+            self.tokenizer,
+            self.decoder_tokenizer,
+            n_context=n_context or self.n_context,
+            max_tokens=max_tokens or self.max_tokens,
+            decoding=decoding or self.decoding,
+            confidence=confidence or fitted,
+            pieces=self.pieces,
+        )
 
     @classmethod
     def load(
@@ -80,12 +105,11 @@ class FiDReader:
         from kofid.reader.fid.checkpoints import open_reader_model
 
         model = open_reader_model(directory, variant, dtype or torch.float32).to(device or "cpu")
-        own = Path(directory) / _DECODER_TOKENIZER
-        second = open_tokenizer(str(own)) if own.is_dir() else None
+        second = Path(directory) / _DECODER_TOKENIZER
         return cls(
             model,
             open_tokenizer(directory),
-            second,
+            open_tokenizer(str(second)) if second.is_dir() else None,
             n_context=n_context,
             max_tokens=max_tokens,
             decoding=decoding,
@@ -102,60 +126,82 @@ class FiDReader:
             self.decoder_tokenizer.save_pretrained(directory / _DECODER_TOKENIZER)
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
-        """Return the generated answer with the passage it comes from.
+        """Return distinct answers, best first, each with the passage it comes from; none where the best one is empty.
 
-        That is the first one that the reader points to, where it was trained to; else the one that it attends to most
-        among those that say the answer.
+        There are as many as beams at most, by mean log probability a token; answers that differ only in brackets and
+        spaces are one. The passage is the first one that the reader points to, where it was trained to; else the one that
+        it attends to most among those that say the answer.
         """
-        from kofid.reader.fid.generation import generate
-        from kofid.reader.fid.passage_scores import score_passages
+        from kofid.reader.fid.generation import generate_n_best
 
         if not hits or not question.strip():
             return []
         hits = hits[: self.n_context]
         encoded = self._encode([question], [hits])
-        (decoded,) = generate(self.model, encoded, self.decoding)
+        (n_best,) = generate_n_best(self.model, encoded, self.decoding)
+        answers: dict[str, Answer] = {}
+        attention: list[float] = []
+        for decoded in n_best:
+            text, cited = self.written(decoded, len(hits))
+            key = normalize_robust(text) or text
+            if text and key not in answers:
+                attention = attention or ([] if cited else self._attention(encoded))
+                answers[key] = self._answer(text, cited, decoded, hits, attention)
+            elif not text and not answers:
+                return []
+        return list(answers.values())
+
+    def written(self, decoded: Decoded, n_passages: int) -> tuple[str, list[int]]:
+        """Return the answer that was written, and the numbers of the passages that a pointing reader names."""
         text = str(self.decoder_tokenizer.decode(decoded.ids, skip_special_tokens=True)).strip()
-        text, cited = parse_target(text, len(hits)) if self.model.variant.pointing else (text, [])
-        if not text:
-            return []
-        if cited:
-            best = cited[0] - 1
-        else:
-            attended = score_passages(self.model, encoded)[0]
-            best = max(range(len(hits)), key=lambda i: (has_answer(hits[i].passage.text, (text,)), attended[i]))
+        return parse_target(text, n_passages) if self.model.variant.pointing else (text, [])
+
+    def _attention(self, encoded: Sequence[Encoded]) -> list[float]:
+        from kofid.reader.fid.passage_scores import score_passages
+
+        return score_passages(self.model, encoded)[0]
+
+    def _answer(
+        self, text: str, cited: Sequence[int], decoded: Decoded, hits: Sequence[Hit], attention: Sequence[float]
+    ) -> Answer:
+        """Return an answer with its passage, its place there and its confidence."""
+        by_attention = [(has_answer(hit.passage.text, (text,)), a) for hit, a in zip(hits, attention, strict=False)]
+        best = cited[0] - 1 if cited else by_attention.index(max(by_attention))
         passage = hits[best].passage
+        confidence = self.confidence(decoded.log_probability, said=has_answer(passage.text, (text,)))
         start = passage.text.find(text)
-        sources = tuple(hits[number - 1].passage.id for number in cited)
-        said = has_answer(passage.text, (text,))
-        confidence = self.confidence(decoded.log_probability, said=said)
-        if start < 0:
-            return [Answer(text, confidence, passage, cited=sources)]
-        return [Answer(text, confidence, passage, start, start + len(text), sources)]
+        place = (start, start + len(text)) if start >= 0 else (None, None)
+        return Answer(text, confidence, passage, *place, cited=tuple(hits[number - 1].passage.id for number in cited))
 
     def score(
         self,
         pairs: Sequence[tuple[str, Sequence[Hit]]],
-        how: str = "first",
+        method: str = ScoreMethod.FIRST,
         answers: Sequence[str] | None = None,
         batch_size: int = SCORED_AT_A_TIME,
+        *,
+        n_context: int | None = None,
     ) -> Iterator[list[Hit]]:
         """Yield each question's hits with the reader's cross-attention scores, in the order given.
 
-        ``how``: see ``score_passages``. ``answers`` are looked at token by token where they are given.
+        ``method``: see ``score_passages``. ``answers`` are looked at token by token where they are given. Only the first
+        ``n_context`` hits are read (None: all); the others get scores below those, in their order.
         """
         from kofid.reader.fid.passage_scores import score_passages
 
         for start in range(0, len(pairs), batch_size):
-            chosen = pairs[start : start + batch_size]
-            encoded = self._encode([q for q, _ in chosen], [hits for _, hits in chosen])
+            part = pairs[start : start + batch_size]
+            encoded = self._encode([question for question, _ in part], [hits[:n_context] for _, hits in part])
             labels = None
             if answers is not None:
-                labels = encode_targets(self.decoder_tokenizer, answers[start : start + batch_size])
-                labels = labels.to(self.model.device)
-            rows = score_passages(self.model, encoded, how, labels)
-            for (_, hits), row in zip(chosen, rows, strict=True):
-                yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, row, strict=True)]
+                labels = encode_targets(
+                    self.decoder_tokenizer, answers[start : start + batch_size], self.decoding.answer_tokens
+                ).to(self.model.device)
+            rows = score_passages(self.model, encoded, method, labels)
+            for (_, hits), row in zip(part, rows, strict=True):
+                unread = [min(row, default=0.0) - i for i in range(1, 1 + len(hits) - len(row))]
+                scores = [*row, *unread]
+                yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, scores, strict=True)]
 
     def _encode(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[Encoded]:
         import torch
@@ -176,13 +222,26 @@ def pieces_for(variant: Variant, tokenizer: PreTrainedTokenizerBase) -> Pieces |
     return Pieces(tokenizer) if variant.match or variant.copying else None
 
 
+def _ending_with(tokenizer: PreTrainedTokenizerBase, end_token: int) -> PreTrainedTokenizerBase:
+    """Return the tokenizer with the model's end token; KoGPT2's does not name the token that ends a text."""
+    if tokenizer.eos_token_id == end_token:
+        return tokenizer
+    ending = copy.deepcopy(tokenizer)
+    ending.eos_token = tokenizer.convert_ids_to_tokens(end_token)
+    return ending
+
+
 def open_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Open a tokenizer (folder or hub name, no code of its own); raise InputError."""
+    """Open a tokenizer (folder or hub name, no code of its own), set neither to cut nor to pad; raise InputError."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
             say(f"토크나이저 '{name}'을(를) 열 수 없습니다: {error}", f"tokenizer '{name}' cannot be opened: {error}")
         ) from error
+    if tokenizer.is_fast:  # else the first call would change it, while another thread may be using it
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    return tokenizer

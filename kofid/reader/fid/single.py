@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kofid.korean.answers import normalize_robust
-from kofid.reader.fid.inputs import encode_inputs, parse_target
+from kofid.reader.fid.inputs import encode_inputs, format_input
 from kofid.reader.fid.reader import FiDReader
 from kofid.types import Answer, Hit, Passage
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from kofid.reader.fid.generation import Decoded
 
 MAX_ANSWERS = 5
+# A passage's words; what has no spaces is cut now and then.
+_WORD = re.compile(r"\S{1,20}")
 
 
 class SingleReader:
@@ -27,8 +33,8 @@ class SingleReader:
     """
 
     def __init__(self, reader: FiDReader, *, retrieval_weight: float = 0.0) -> None:
-        self.reader = reader
-        self.retrieval_weight = retrieval_weight
+        self.reader: Final = reader
+        self.retrieval_weight: Final = retrieval_weight
 
     @classmethod
     def load(cls, directory: str, *, retrieval_weight: float = 0.0, **options: Any) -> SingleReader:
@@ -48,37 +54,35 @@ class SingleReader:
         if not hits or not question.strip():
             return []
         pieces = [(i, *piece) for i, hit in enumerate(hits) for piece in self.cut(question, hit.passage)]
-        best_hit = max(hit.score for hit in hits)
-        found: dict[str, Answer] = {}
-        decoded = self._generate(question, [piece for _, _, piece in pieces])
-        for (i, offset, piece), answer in zip(pieces, decoded, strict=True):
-            text, cited = self._text(answer)
+        best_score = max(hit.score for hit in hits)
+        answers: dict[str, Answer] = {}
+        decodeds = self._generate(question, [piece for _, _, piece in pieces])
+        for (i, offset, piece), decoded in zip(pieces, decodeds, strict=True):
+            text, cited = self.reader.written(decoded, 1)
             key = normalize_robust(text) or text
-            score = answer.log_probability / max(1, len(answer.log_probabilities))
-            confidence = math.exp(score + self.retrieval_weight * (hits[i].score - best_hit))
-            if text and (key not in found or confidence > found[key].confidence):
+            score = decoded.mean_log_probability + self.retrieval_weight * (hits[i].score - best_score)
+            confidence = math.exp(score)
+            if text and (key not in answers or confidence > answers[key].confidence):
                 passage = hits[i].passage
                 start, end = _place(text, passage.text, offset, len(piece.text))
-                found[key] = Answer(text, confidence, passage, start, end, (passage.id,) if cited else ())
-        return sorted(found.values(), key=lambda answer: -answer.confidence)[:MAX_ANSWERS]
+                answers[key] = Answer(text, confidence, passage, start, end, (passage.id,) if cited else ())
+        return sorted(answers.values(), key=lambda answer: -answer.confidence)[:MAX_ANSWERS]
 
     def cut(self, question: str, passage: Passage) -> list[tuple[int, Passage]]:
         """Return the pieces of a passage that are read, each with its place in the passage's text."""
-        from kofid.reader.extractive.windows import cut_passage
-
         return cut_passage(self.reader.tokenizer, question, passage, self.reader.max_tokens)
 
     def _generate(self, question: str, pieces: Sequence[Passage]) -> list[Decoded]:
+        """Return the best answer to a question from each piece alone."""
         import torch
 
         from kofid.reader.fid.generation import generate
 
         model = self.reader.model
-        alone = [[piece] for piece in pieces]
         batch = encode_inputs(
             self.reader.tokenizer,
             [question] * len(pieces),
-            alone,
+            [[piece] for piece in pieces],
             self.reader.max_tokens,
             pointing=model.variant.pointing,
             pieces=self.reader.pieces,
@@ -87,17 +91,48 @@ class SingleReader:
             encoded = model.encode(batch.to(model.device))
         return generate(model, encoded, self.reader.decoding)
 
-    def _text(self, decoded: Decoded) -> tuple[str, bool]:
-        """Return the answer that was written, and whether a pointing reader named its passage."""
-        text = str(self.reader.decoder_tokenizer.decode(decoded.ids, skip_special_tokens=True)).strip()
-        if not self.reader.model.variant.pointing:
-            return text, False
-        text, cited = parse_target(text, 1)
-        return text, bool(cited)
-
 
 def _place(answer: str, text: str, offset: int, length: int) -> tuple[int, int] | tuple[None, None]:
     """Return the answer's characters in the passage: in the piece that it was read in, else anywhere."""
     start = text.find(answer, offset, offset + length)
     start = text.find(answer) if start < 0 else start
     return (None, None) if start < 0 else (start, start + len(answer))
+
+
+def cut_passage(
+    tokenizer: PreTrainedTokenizerBase, question: str, passage: Passage, max_tokens: int, overlap: float = 0.25
+) -> list[tuple[int, Passage]]:
+    """Return pieces of a passage that fit ``format_input`` in ``max_tokens`` tokens, each with its place in the text.
+
+    Pieces end between words and share some ``overlap`` of their tokens. Words are counted one by one, which any
+    tokenizer can do; a passage that fits is one piece.
+    """
+    words = [match.span() for match in _WORD.finditer(passage.text)]
+    if not words or len(tokenizer(format_input(question, passage))["input_ids"]) <= max_tokens:
+        return [(0, passage)]
+    frame = len(tokenizer(format_input(question, replace(passage, text="")))["input_ids"])
+    room = max(max_tokens - frame, 1)
+    counts = [
+        len(ids) for ids in tokenizer([passage.text[a:b] for a, b in words], add_special_tokens=False)["input_ids"]
+    ]
+    pieces, first = [], 0
+    while True:
+        last = _reach(counts, first, room)
+        start = words[first][0]
+        pieces.append((start, replace(passage, text=passage.text[start : words[last - 1][1]])))
+        if last == len(words):
+            return pieces
+        back, shared = last, 0
+        while back - 1 > first and shared + counts[back - 1] <= overlap * room:
+            back -= 1
+            shared += counts[back]
+        first = back
+
+
+def _reach(counts: Sequence[int], first: int, room: int) -> int:
+    """Return where the words from ``first`` on that fill ``room`` tokens end, one word at least."""
+    last, total = first + 1, counts[first]
+    while last < len(counts) and total + counts[last] <= room:
+        total += counts[last]
+        last += 1
+    return last

@@ -14,7 +14,15 @@ from torch.utils.checkpoint import checkpoint
 
 from kofid.errors import InputError
 from kofid.language import say
-from kofid.reader.fid.attention import Attention, CrossAttention, KeysValues, Memory, Past, Watch
+from kofid.reader.fid.attention import (
+    Attention,
+    CrossAttention,
+    DecoderOutput,
+    EncoderMemory,
+    KeysValues,
+    LayerMemories,
+    Past,
+)
 
 if TYPE_CHECKING:
     from transformers import T5Config
@@ -55,7 +63,7 @@ class _Dense(nn.Module):
 
 def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the activation that T5's and GPT-2's configurations call ``name``."""
-    known: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    activations: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "relu": functional.relu,
         "gelu": functional.gelu,
         "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -63,14 +71,14 @@ def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
         "swish": functional.silu,
         "tanh": torch.tanh,
     }
-    if name not in known:
+    if name not in activations:
         raise InputError(
             say(
-                f"모르는 활성 함수 {name}: {', '.join(known)}",
-                f"unknown activation {name}: there are {', '.join(known)}",
+                f"모르는 활성 함수 {name}: {', '.join(activations)}",
+                f"unknown activation {name}: there are {', '.join(activations)}",
             )
         )
-    return known[name]
+    return activations[name]
 
 
 class _FeedForward(nn.Module):
@@ -182,20 +190,18 @@ class _DecoderBlock(nn.Module):
         self,
         hidden: torch.Tensor,
         bias: torch.Tensor,
-        memories: Sequence[Memory] | None,
+        memories: Sequence[EncoderMemory] | None,
         past: KeysValues | None,
-        watch: Watch | None,
-    ) -> tuple[torch.Tensor, KeysValues]:
-        """Return the next hidden states (n_rows, n_tokens, d_model), and the keys and values so far."""
-        own = self.attention
-        context, present = own.SelfAttention.attend_causally(own.layer_norm(hidden), bias, past)
-        hidden = hidden + own.dropout(context)
+    ) -> tuple[torch.Tensor, KeysValues, torch.Tensor | None]:
+        """Return the next hidden states (n_rows, n_tokens, d_model), keys and values so far, and cross-attention's input."""
+        attention = self.attention
+        context, present = attention.SelfAttention.attend_causally(attention.layer_norm(hidden), bias, past)
+        hidden = hidden + attention.dropout(context)
+        cross_input = None
         if self.cross is not None and memories is not None:
-            asking = self.cross.layer_norm(hidden)
-            if watch is not None:
-                watch(self.cross.EncDecAttention, asking, memories)
-            hidden = hidden + self.cross.dropout(self.cross.EncDecAttention(asking, memories))
-        return self.layer[2](hidden), present
+            cross_input = self.cross.layer_norm(hidden)
+            hidden = hidden + self.cross.dropout(self.cross.EncDecAttention(cross_input, memories))
+        return self.layer[2](hidden), present, cross_input
 
 
 class T5Decoder(nn.Module):
@@ -217,17 +223,8 @@ class T5Decoder(nn.Module):
         blocks = cast("list[_DecoderBlock]", list(self.block))
         return [None if block.cross is None else block.cross.EncDecAttention for block in blocks]
 
-    def forward(
-        self,
-        embedded: torch.Tensor,
-        memories: Sequence[Sequence[Memory] | None],
-        past: Past | None = None,
-        watch: Watch | None = None,
-    ) -> tuple[torch.Tensor, Past]:
-        """Return hidden states (n_rows, n_tokens, d_model) of embeddings of that shape, and what the next step needs.
-
-        ``memories`` has for each layer those of the questions, whose rows lie one after another.
-        """
+    def forward(self, embedded: torch.Tensor, memories: LayerMemories, past: Past | None = None) -> DecoderOutput:
+        """Return what embeddings (n_rows, n_tokens, d_model) come to; the questions' rows lie one after another."""
         before = past[0][0].shape[2] if past else 0
         total = before + embedded.shape[1]
         first = cast("_DecoderBlock", self.block[0]).attention.SelfAttention
@@ -235,11 +232,13 @@ class T5Decoder(nn.Module):
         places = torch.arange(before, total, device=embedded.device)
         bias = position_bias(table, self.config, places, total, both_ways=False)
         hidden = self.dropout(embedded)
-        present = []
+        present: Past = []
+        cross_inputs: list[torch.Tensor | None] = []
         for i, (block, layer_memories) in enumerate(zip(self.block, memories, strict=True)):
-            hidden, kept = block(hidden, bias, layer_memories, past[i] if past else None, watch)
-            present.append(kept)
-        return self.dropout(self.final_layer_norm(hidden)), present
+            hidden, keys_values, cross_input = block(hidden, bias, layer_memories, past[i] if past else None)
+            present.append(keys_values)
+            cross_inputs.append(cross_input)
+        return DecoderOutput(self.dropout(self.final_layer_norm(hidden)), present, cross_inputs)
 
 
 def position_bias(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kofid.reader.span.lexicon import Lexicon
-from kofid.reader.span.name_types import GROUPS, Kinds
+from kofid.reader.span.name_types import GROUPS, NameTypes
 from kofid.reader.span.passage import NOMINAL, PARTICLES, PREDICATES, TAG, AnalyzedPassage
 
 _FOLLOWING = (
@@ -51,7 +51,7 @@ STATIC_NAMES = (*_LONE_NAMES, *(f"group_{name}" for name in GROUPS))
 class PreparedPassage:
     """An analysed passage, ready for any question: static features (C, F) and name vectors (C, D) of its C spans.
 
-    The columns of ``static`` are STATIC_NAMES; D is the dimension of the Kinds. Both are float32.
+    The columns of ``static`` are STATIC_NAMES; D is the dimension of the name vectors. Both are float32.
     """
 
     view: AnalyzedPassage
@@ -59,12 +59,12 @@ class PreparedPassage:
     name_vectors: np.ndarray
 
 
-def prepare_passage(view: AnalyzedPassage, lexicon: Lexicon, kinds: Kinds) -> PreparedPassage:
+def prepare_passage(view: AnalyzedPassage, lexicon: Lexicon, name_types: NameTypes) -> PreparedPassage:
     """Return ``view`` with everything of it that does not depend on the question, float32."""
-    name_vectors = kinds.name_vectors(view.passage.text, view.start, view.end, view.surfaces)
+    name_vectors = name_types.name_vectors(view.passage.text, view.start, view.end, view.surfaces)
     columns = _of_ends(view) | _of_inside(view) | _of_place(view) | _of_rarity(view, lexicon)
     lone = np.stack([np.asarray(columns[name], dtype=np.float32) for name in _LONE_NAMES], axis=1)
-    return PreparedPassage(view, np.concatenate([lone, kinds.group_shares(name_vectors)], axis=1), name_vectors)
+    return PreparedPassage(view, np.concatenate([lone, name_types.group_shares(name_vectors)], axis=1), name_vectors)
 
 
 def date_form(surface: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kofid.korean.questions import ASKS
+from kofid.korean.questions import TYPE_CODES
 from kofid.reader.span.features import FOLLOWING, STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span.lexicon import Lexicon
 from kofid.reader.span.passage import AnalyzedPassage
@@ -17,12 +17,12 @@ from kofid.types import Hit
 MAX_SENTENCES = 36
 # Farther than this, in morphemes, is as good as not there.
 _FAR = 40.0
-_DATE_ASKED = {
+_WANTED_DATES = {
     noun: code
     for code, nouns in enumerate(("해 년도 연도 년", "날 날짜 생일 일자 일", "시기 시대 세기", "월 달"), start=1)
     for noun in nouns.split()
 }
-ERA_ASKED, _ANY_DATE = 3, 5
+WANTED_ERA, _ANY_DATE = 3, 5
 
 
 def bigrams(text: str) -> np.ndarray:
@@ -33,26 +33,26 @@ def bigrams(text: str) -> np.ndarray:
     return np.where(marks[:-1] | marks[1:], 0, (codes[:-1] << 21) | codes[1:])
 
 
-def date_asked(question: AnalyzedQuestion) -> int:
+def wanted_date(question: AnalyzedQuestion) -> int:
     """Return 1 where a year is asked for, 2 a day, 3 a time or an era, 4 a month, 5 any date, 0 none."""
-    return _DATE_ASKED.get(question.unit or question.head, _ANY_DATE if question.ask == ASKS["when"] else 0)
+    return _WANTED_DATES.get(question.unit or question.head, _ANY_DATE if question.ask == TYPE_CODES["when"] else 0)
 
 
-def asked_bigrams(text: str) -> np.ndarray:
+def question_bigrams(text: str) -> np.ndarray:
     """Return the distinct bigrams of a question, (n,) sorted."""
-    asked = np.unique(bigrams(text))
-    return asked[asked > 0]
+    distinct = np.unique(bigrams(text))
+    return distinct[distinct > 0]
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
-    """The C kept spans, (C,) each, numbered as if all hits were one text.
+class SpanTable:
+    """The C spans that are looked at, (C,) each, numbered as if all hits were one text.
 
-    ``kept``: number of the span; ``hit``; ``first`` and ``last`` morpheme, both inclusive; ``start`` and ``end``
+    ``number`` of the span; ``hit``; ``first`` and ``last`` morpheme, both inclusive; ``start`` and ``end``
     character; ``sentence``; ``surfaces``: text without spaces.
     """
 
-    kept: np.ndarray
+    number: np.ndarray
     hit: np.ndarray
     first: np.ndarray
     last: np.ndarray
@@ -62,34 +62,34 @@ class Spans:
     surfaces: list[str]
 
     @classmethod
-    def gather(cls, board: Board, prepared: Sequence[PreparedPassage], kept: np.ndarray) -> Spans:
-        """Return the spans numbered ``kept``, (C,)."""
+    def gather(cls, context: HitContext, prepared: Sequence[PreparedPassage], numbers: np.ndarray) -> SpanTable:
+        """Return the spans of these numbers, (C,)."""
 
         def flat(name: str, base: np.ndarray) -> np.ndarray:
             parts = [getattr(p.view, name) + offset for p, offset in zip(prepared, base, strict=False)]
-            return np.asarray(np.concatenate(parts)[kept])
+            return np.asarray(np.concatenate(parts)[numbers])
 
         surfaces = [surface for p in prepared for surface in p.view.surfaces]
         return cls(
-            kept=kept,
-            hit=np.searchsorted(board.span_base, kept, side="right") - 1,
-            first=flat("first", board.morpheme_base),
-            last=flat("last", board.morpheme_base),
-            start=flat("start", board.char_base),
-            end=flat("end", board.char_base),
-            sentence=flat("sentence", board.sentence_base),
-            surfaces=[surfaces[i] for i in kept.tolist()],
+            number=numbers,
+            hit=np.searchsorted(context.span_base, numbers, side="right") - 1,
+            first=flat("first", context.morpheme_base),
+            last=flat("last", context.morpheme_base),
+            start=flat("start", context.char_base),
+            end=flat("end", context.char_base),
+            sentence=flat("sentence", context.sentence_base),
+            surfaces=[surfaces[i] for i in numbers.tolist()],
         )
 
 
-class Board:
+class HitContext:
     """All H hits laid end to end (M morphemes, S sentences), with where each of T terms of the question stands.
 
     ``*_base``: (H + 1,) where the morphemes, sentences, spans and characters of each hit begin. ``bounds``: (S, 2)
     morpheme range, end exclusive. ``match``: (T, M). ``weights``: (T,) rarity, ``total`` their sum. The shares of
     that sum found, each in [0, 1]: ``covered`` in a sentence, ``covered_before`` and ``covered_after`` in its
     neighbours, ``covered_around`` in all three and the title, (S,); ``covered_passage`` and ``covered_title``, (H,).
-    ``missing``: (S,) rarity of the rarest term that sentence and title lack. ``promise``: (S,) by what spans are kept.
+    ``missing``: (S,) rarity of the rarest term that sentence and title lack. ``promise``: (S,), by which spans are looked at.
     """
 
     def __init__(
@@ -122,9 +122,9 @@ class Board:
                 match[index[key], position] = True
         return match
 
-    def _share(self, found: np.ndarray) -> np.ndarray:
-        """Return the share of the question's rarity that is found, (n,) from (T, n) of how far each term is."""
-        return np.asarray(self.weights @ found / self.total)
+    def _share(self, presence: np.ndarray) -> np.ndarray:
+        """Return the share of the question's rarity that is there, (n,), by how far each term is, (T, n)."""
+        return np.asarray(self.weights @ presence / self.total)
 
     def _cover(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> None:
         """Find what share of the question's rarity each sentence, its neighbours, its passage and title hold."""
@@ -146,11 +146,11 @@ class Board:
         by_hit = 0.4 * self.covered_passage - 0.02 * np.arange(len(views))
         self.promise = self.covered + 0.6 * self.covered_around + by_hit[self.hit_of_sentence]
 
-    def kept_spans(self) -> np.ndarray:
+    def promising_spans(self) -> np.ndarray:
         """Return which spans, of all hits laid end to end, stand in the most promising sentences: (C,)."""
-        kept = np.zeros(len(self.promise), dtype=bool)
-        kept[np.argsort(-self.promise, kind="stable")[:MAX_SENTENCES]] = True
-        return np.nonzero(kept[self.sentence_of_span])[0]
+        promising = np.zeros(len(self.promise), dtype=bool)
+        promising[np.argsort(-self.promise, kind="stable")[:MAX_SENTENCES]] = True
+        return np.nonzero(promising[self.sentence_of_span])[0]
 
     def of_question(self, question: AnalyzedQuestion) -> dict[str, float]:
         """Tell what is asked, the same for all spans."""
@@ -161,13 +161,13 @@ class Board:
             "n_terms": len(question.terms),
             "idf_terms": self.total,
             "particle_asked": FOLLOWING.get(question.particle, 0),
-            "date_asked": date_asked(question),
+            "date_asked": wanted_date(question),
         }
 
-    def of_hit(self, question: AnalyzedQuestion, hits: Sequence[Hit], spans: Spans) -> dict[str, np.ndarray]:
+    def of_hit(self, question: AnalyzedQuestion, hits: Sequence[Hit], spans: SpanTable) -> dict[str, np.ndarray]:
         """Tell how well each span's passage fits the question."""
-        asked = asked_bigrams(question.text)
-        found = [np.isin(asked, bigrams(h.passage.title + "\n" + h.passage.text)).sum() for h in hits]
+        sought = question_bigrams(question.text)
+        n_shared = [np.isin(sought, bigrams(h.passage.title + "\n" + h.passage.text)).sum() for h in hits]
         inside = np.pad(np.cumsum(self.match, axis=1), ((0, 0), (1, 0)))
         counts = inside[:, self.morpheme_base[1:]] - inside[:, self.morpheme_base[:-1]]
         lengths = np.diff(self.morpheme_base)
@@ -178,13 +178,13 @@ class Board:
         return {
             "hit_rank": spans.hit,
             "passage_weight": (weight - weight.max())[spans.hit],
-            "bigrams_covered": np.array(found)[spans.hit] / max(len(asked), 1),
+            "bigrams_covered": np.array(n_shared)[spans.hit] / max(len(sought), 1),
             "title_covered": self.covered_title[spans.hit],
             "title_in_question": np.array([bool(t) and t in compact for t in titles])[spans.hit],
             "passage_covered": self.covered_passage[spans.hit],
         }
 
-    def of_sentence(self, spans: Spans) -> dict[str, np.ndarray]:
+    def of_sentence(self, spans: SpanTable) -> dict[str, np.ndarray]:
         """Tell how well each span's sentence fits the question."""
         ranks = np.argsort(np.argsort(-self.promise, kind="stable"), kind="stable")
         best = np.maximum.reduceat(self.covered, self.sentence_base[:-1])
@@ -200,7 +200,7 @@ class Board:
             "promise": self.promise[spans.sentence] - self.promise.max(),
         }
 
-    def of_terms(self, question: AnalyzedQuestion, spans: Spans) -> dict[str, np.ndarray]:
+    def of_terms(self, question: AnalyzedQuestion, spans: SpanTable) -> dict[str, np.ndarray]:
         """Tell how near each span is to the question's terms, and how much of them it holds itself."""
         left, right = self.distances(self.match, spans)
         nearest = np.minimum(left, right)
@@ -223,7 +223,7 @@ class Board:
             "verb_right": right[verb] if verb >= 0 else none,
         }
 
-    def distances(self, match: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    def distances(self, match: np.ndarray, spans: SpanTable) -> tuple[np.ndarray, np.ndarray]:
         """Return morphemes back and on from each span to the nearest match, (T, M), in its sentence: (T, C), at most _FAR."""
         n = match.shape[1]
         previous = np.maximum.accumulate(np.where(match, np.arange(n), -1), axis=1)
@@ -234,7 +234,7 @@ class Board:
         right = np.where(following < self.bounds[spans.sentence, 1], following - spans.last, _FAR)
         return np.minimum(left, _FAR), np.minimum(right, _FAR)
 
-    def of_head(self, question: AnalyzedQuestion, spans: Spans) -> dict[str, np.ndarray]:
+    def of_head(self, question: AnalyzedQuestion, spans: SpanTable) -> dict[str, np.ndarray]:
         """Tell where the noun that names the answer's kind, and the unit counted, stand to each span."""
         head, unit = question.head, question.unit
         forms = [form.lower() for form in self.forms]
@@ -249,20 +249,20 @@ class Board:
             "unit_inside": units[spans.last + 1] > units[spans.first],
         }
 
-    def of_side(self, question: AnalyzedQuestion, spans: Spans) -> dict[str, np.ndarray]:
+    def of_side(self, question: AnalyzedQuestion, spans: SpanTable) -> dict[str, np.ndarray]:
         """Tell whether each span is the date of a beginning or an ending, and how near words of the asked side stand.
 
         ``side_distance`` looks both ways, ``side_right`` on from the span only; both less that to words of the other side.
         """
         side = question.side
-        stand = self.range_side[spans.kept]
-        nowhere = np.zeros(len(spans.kept))
+        stand = self.range_side[spans.number]
+        nowhere = np.zeros(len(spans.number))
         if not side:
             return {"side_asked": nowhere, "side_fits": nowhere, "side_distance": nowhere, "side_right": nowhere}
         masks = [np.array([[key in words for key in self.keys]]) for words in (BEGINNINGS, ENDINGS)]
         (own_left, own_right), (left, right) = (self.distances(masks[i], spans) for i in (side - 1, 2 - side))
         return {
-            "side_asked": np.full(len(spans.kept), side),
+            "side_asked": np.full(len(spans.number), side),
             "side_fits": np.where(stand == 0, 0, np.where(stand == side, 1, -1)),
             "side_distance": (np.minimum(own_left, own_right) - np.minimum(left, right))[0],
             "side_right": (own_right - right)[0],

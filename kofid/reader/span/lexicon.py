@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from kofid.errors import CorruptArtifactError, InputError
 from kofid.language import say
 
 FILE = "morpheme_df.tsv"
+_COUNT = re.compile(r"[1-9][0-9]{0,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Lexicon:
         """
         try:
             lines = (directory / FILE).read_text(encoding="utf-8").splitlines()
+        except (UnicodeDecodeError, IsADirectoryError) as error:
+            raise _corrupt(directory / FILE, 1) from error
         except FileNotFoundError as error:
             raise InputError(
                 say(
@@ -48,15 +52,23 @@ class Lexicon:
         frequency = {}
         for number, line in enumerate(lines, start=1):
             key, tab, count = line.partition("\t")
-            if not tab or not count.isdigit():
-                raise CorruptArtifactError(
-                    say(
-                        f"{directory / FILE} {number}번째 줄: 낱말과 횟수가 아닙니다. 리더를 다시 훈련하세요.",
-                        f"{directory / FILE}, line {number}: no term and count; train the reader anew",
-                    )
-                )
+            if not tab or not _COUNT.fullmatch(count):
+                raise _corrupt(directory / FILE, number)
             frequency[key] = int(count)
-        return cls(n_documents=max(frequency.pop("", 2), 2), frequency=frequency)
+        n_documents = max(frequency.pop("", 2), 2)
+        for number, count in enumerate(frequency.values(), start=2):
+            if count > n_documents:  # a rarity below zero
+                raise _corrupt(directory / FILE, number)
+        return cls(n_documents=n_documents, frequency=frequency)
+
+
+def _corrupt(path: Path, line: int) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        say(
+            f"{path} {line}번째 줄: 낱말과 횟수가 아닙니다. 리더를 다시 훈련하세요.",
+            f"{path}, line {line}: no term and count; train the reader anew",
+        )
+    )
 
 
 def count_lexicon(documents: Iterable[Iterable[str]], size: int = 40_000, least: int = 2) -> Lexicon:
@@ -66,5 +78,5 @@ def count_lexicon(documents: Iterable[Iterable[str]], size: int = 40_000, least:
     for keys in documents:
         counts.update({key for key in keys if key})
         n_documents += 1
-    kept = sorted(((-n, key) for key, n in counts.items() if n >= least and "\t" not in key))[:size]
-    return Lexicon(n_documents=max(n_documents, 2), frequency={key: -n for n, key in kept})
+    commonest = sorted(((-n, key) for key, n in counts.items() if n >= least and "\t" not in key))[:size]
+    return Lexicon(n_documents=max(n_documents, 2), frequency={key: -n for n, key in commonest})

@@ -12,8 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+
+from kofid.errors import CorruptArtifactError
+from kofid.language import say
 
 FILE = "kinds.npz"
 BUCKETS = 1 << 14
@@ -56,7 +60,7 @@ def name_pieces(name: str) -> list[tuple[int, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class NameTypes:
     """Vectors of the pieces of names, ``buckets`` (2 * BUCKETS, D), and of K kinds, ``vectors`` (K, D).
 
     ``nouns`` says what the kinds are called. The upper half of ``buckets`` holds the well-known names' own vectors:
@@ -74,21 +78,43 @@ class Kinds:
         object.__setattr__(self, "index", {word: i for i, word in enumerate(self.nouns)})
 
     @classmethod
-    def load(cls, directory: Path) -> Kinds:
+    def load(cls, directory: Path) -> NameTypes:
         """Read the model of ``directory``; one that knows nothing where there is none."""
         path = directory / FILE
         if not path.exists():
             return cls(
                 np.zeros((2 * BUCKETS, 1), np.float32), np.zeros((0, 1), np.float32), (), *np.zeros((2, 0), np.int64)
             )
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(
-                buckets=arrays["buckets"].astype(np.float32) * arrays["bucket_scale"],
-                vectors=arrays["kinds"].astype(np.float32) * arrays["kind_scale"],
-                nouns=tuple(bytes(arrays["words"]).decode("utf-8").split("\n")),
-                hashes=arrays["names"].astype(np.int64),
-                rows=arrays["rows"].astype(np.int64),
-            )
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                name_types = cls(
+                    buckets=arrays["buckets"].astype(np.float32) * arrays["bucket_scale"],
+                    vectors=arrays["kinds"].astype(np.float32) * arrays["kind_scale"],
+                    nouns=tuple(bytes(arrays["words"]).decode("utf-8").split("\n")),
+                    hashes=arrays["names"].astype(np.int64),
+                    rows=arrays["rows"].astype(np.int64),
+                )
+            name_types.check()
+        except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, BadZipFile, zlib.error) as error:
+            raise CorruptArtifactError(
+                say(
+                    f"{path}: 이름의 종류가 아닙니다 ({error}). 리더를 다시 훈련하세요.",
+                    f"{path}: holds no kinds of names ({error}); train the reader anew",
+                )
+            ) from error
+        return name_types
+
+    def check(self) -> None:
+        """Raise ValueError for arrays whose shapes or numbers do not go together."""
+        dimension = self.buckets.shape[-1]
+        shapes = (self.buckets.shape, self.vectors.shape, self.hashes.shape, self.rows.shape)
+        n_names = len(self.hashes)
+        if shapes != ((2 * BUCKETS, dimension), (len(self.nouns), dimension), (n_names,), (n_names,)):
+            raise ValueError(f"shapes {shapes}")
+        if not (np.isfinite(self.buckets).all() and np.isfinite(self.vectors).all()):
+            raise ValueError("not finite")
+        if n_names and not (self.rows.min() >= 0 and self.rows.max() < BUCKETS and (np.diff(self.hashes) >= 0).all()):
+            raise ValueError("names")
 
     def save(self, directory: Path) -> None:
         """Write the model into ``directory``, vectors as signed bytes; nothing if it knows no kinds."""
@@ -131,10 +157,10 @@ class Kinds:
             self.buckets[(chars[last] * _C + 7) % BUCKETS] + 0.5 * self.buckets[(chars[first] * _B + 13) % BUCKETS]
         )
         vectors += self.buckets[((previous * _A) ^ (chars[last] * _C)) % BUCKETS] * (last > first)[:, None]
-        return np.asarray(vectors + self._own(surfaces))
+        return np.asarray(vectors + self._well_known(surfaces))
 
-    def _own(self, surfaces: Sequence[str]) -> np.ndarray:
-        """Return the own vectors of the names, (C, D); 0 for those that have none."""
+    def _well_known(self, surfaces: Sequence[str]) -> np.ndarray:
+        """Return the vectors that well-known names have of their own, (C, D); 0 for those that have none."""
         if not len(self.hashes):
             return np.zeros((len(surfaces), self.buckets.shape[1]), np.float32)
         sought = np.array([zlib.crc32(s.lower().encode("utf-8")) for s in surfaces], dtype=np.int64)

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-import importlib.util
 import json
-import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import Any, Final
 
 import numpy as np
 
-from kofid.errors import IncompatibleArtifactError, ResourceError
+from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
 from kofid.korean.answers import normalize_robust
 from kofid.korean.kiwi import analyze, analyze_many
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.reader.span.candidates import NAMES, Candidates, candidate_features
 from kofid.reader.span.features import PreparedPassage, prepare_passage
+from kofid.reader.span.forest import Calibration, Forest
 from kofid.reader.span.lexicon import Lexicon
-from kofid.reader.span.name_types import Kinds
+from kofid.reader.span.name_types import NameTypes
 from kofid.reader.span.passage import analyze_passage
 from kofid.reader.span.question import analyze_question
 from kofid.types import Answer, Hit, Passage
-
-if TYPE_CHECKING:
-    import lightgbm
 
 FORMAT_VERSION = 1
 MAX_ANSWERS = 5
@@ -37,114 +31,71 @@ MAX_ANSWERS = 5
 MAX_RIVALS = 20
 # A passage of 900 characters takes some 160 kB with its features.
 _CACHED_PASSAGES = 500
-_THREADS = 1
 # The first trees choose at whom all look, which takes most of the time of reading; the answers are those of all trees alone.
 _FIRST_TREES, _LIKELY = 120, 200
-
-
-def import_lightgbm() -> Any:
-    """Import LightGBM, with the OpenMP library that torch brings where the system has none."""
-    if ctypes.util.find_library("gomp") is None:
-        torch = importlib.util.find_spec("torch")
-        for folder in (torch.submodule_search_locations or []) if torch else []:
-            for library in sorted((Path(folder) / "lib").glob("libgomp*.so*")):
-                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-    try:
-        with _hidden("sklearn", "pandas"):
-            import lightgbm
-    except (ImportError, OSError) as error:
-        raise ResourceError(
-            say(
-                f"span 리더에는 LightGBM이 필요합니다 ({error}). 이렇게 설치하세요: pip install lightgbm",
-                f"the span reader needs LightGBM ({error}); install with: pip install lightgbm",
-            )
-        ) from error
-    return lightgbm
-
-
-@contextmanager
-def _hidden(*names: str) -> Iterator[None]:
-    """Let an import do without packages that it takes where they are: a second of importing what is not used."""
-    absent = {name: None for name in names if name not in sys.modules}
-    sys.modules.update(absent)  # type: ignore[arg-type]  # None is how Python says that there is no such package
-    try:
-        yield
-    finally:
-        for name in absent:
-            del sys.modules[name]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Logistic regression from an answer's score, and its share among the answers, to the chance of being right."""
-
-    intercept: float = 0.0
-    score: float = 1.0
-    share: float = 1.0
-
-    def confidence(self, scores: np.ndarray) -> np.ndarray:
-        """Return the confidences, (n,), of one question's distinct answers by their scores (n,)."""
-        logits = self.intercept + np.stack(calibration_inputs(scores), axis=1) @ np.array([self.score, self.share])
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))))
-
-
-def calibration_inputs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each answer's score and the logarithm of its share in the softmax over all of them, (n,) each."""
-    top = scores.max()
-    return scores, scores - (top + np.log(np.exp(scores - top).sum()))
 
 
 def distinct_answers(texts: Sequence[str], scores: np.ndarray, limit: int) -> list[int]:
     """Return the number of the best candidate of each distinct answer, best first, at most ``limit``.
 
     ``texts`` and ``scores``, (C,), are those of all candidates. Two texts are one answer if normalize_robust says so.
+
+    >>> distinct_answers(["《무정》", "유정", "무정"], np.array([1.0, 2.0, 3.0]), limit=5)
+    [2, 1]
     """
-    chosen: dict[str, int] = {}
+    best: dict[str, int] = {}
     for i in np.argsort(-scores, kind="stable").tolist():
         key = normalize_robust(texts[i])
-        if key and key not in chosen:
-            chosen[key] = i
-            if len(chosen) == limit:
+        if key and key not in best:
+            best[key] = i
+            if len(best) == limit:
                 break
-    return list(chosen.values())
+    return list(best.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the reader knows of words before any training on questions."""
+    """What the reader knows of words before any training on questions: their rarity, and what kind of thing names are."""
 
     lexicon: Lexicon
-    kinds: Kinds
+    name_types: NameTypes
 
     @classmethod
     def load(cls, directory: Path) -> Words:
-        """Read lexicon and kinds from ``directory``."""
-        return cls(Lexicon.load(directory), Kinds.load(directory))
+        """Read lexicon and name types from ``directory``."""
+        return cls(Lexicon.load(directory), NameTypes.load(directory))
 
     def save(self, directory: Path) -> None:
-        """Write lexicon and kinds into ``directory``."""
+        """Write lexicon and name types into ``directory``."""
         self.lexicon.save(directory)
-        self.kinds.save(directory)
+        self.name_types.save(directory)
 
 
 class PassageCache:
-    """Passages analysed lately, by id and text, so that a passage met again costs nothing."""
+    """Passages analysed lately, by id and text, so that a passage met again costs nothing. Threads may share it."""
 
     def __init__(self, words: Words, capacity: int = _CACHED_PASSAGES) -> None:
-        self._words, self._capacity = words, capacity
-        self._kept: OrderedDict[tuple[str, str, str], PreparedPassage] = OrderedDict()
+        self._words: Final = words
+        self._capacity: Final = capacity
+        self._lock: Final = Lock()
+        self._prepared: Final[OrderedDict[tuple[str, str, str], PreparedPassage]] = OrderedDict()
 
     def prepare(self, passages: Sequence[Passage]) -> list[PreparedPassage]:
-        """Return the passages analysed, in order; those not kept are analysed in one batch."""
-        keys = [(p.id, p.title, p.text) for p in passages]
-        found = {key: self._kept.pop(key) for key in dict.fromkeys(keys) if key in self._kept}
-        new = {key: p for key, p in zip(keys, passages, strict=True) if key not in found}
+        """Return the passages analysed, in order; those not in the cache are analysed in one batch."""
+        by_key = {(p.id, p.title, p.text): p for p in passages}
+        with self._lock:
+            prepared = {key: self._prepared[key] for key in by_key if key in self._prepared}
+        new = {key: p for key, p in by_key.items() if key not in prepared}
+        lexicon, name_types = self._words.lexicon, self._words.name_types
         for (key, passage), morphemes in zip(new.items(), analyze_many([p.text for p in new.values()]), strict=True):
-            found[key] = prepare_passage(analyze_passage(passage, morphemes), self._words.lexicon, self._words.kinds)
-        self._kept.update(found)
-        while len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
-        return [found[key] for key in keys]
+            prepared[key] = prepare_passage(analyze_passage(passage, morphemes), lexicon, name_types)
+        with self._lock:
+            for key, passage in prepared.items():
+                self._prepared[key] = passage
+                self._prepared.move_to_end(key)
+            while len(self._prepared) > self._capacity:
+                self._prepared.popitem(last=False)
+        return [prepared[p.id, p.title, p.text] for p in passages]
 
 
 def find_candidates(
@@ -157,7 +108,7 @@ def find_candidates(
         return None
     hits, prepared = [hits[i] for i in readable], [prepared[i] for i in readable]
     candidates = candidate_features(
-        analyze_question(question, analyze(question)), hits, prepared, words.lexicon, words.kinds
+        analyze_question(question, analyze(question)), hits, prepared, words.lexicon, words.name_types
     )
     answers = []
     for h, s in zip(candidates.hit.tolist(), candidates.span.tolist(), strict=True):
@@ -168,43 +119,76 @@ def find_candidates(
 
 
 class SpanReader:
-    """Answers with spans of the passages, from a directory written by ``kofid.training.span``."""
+    """Answers with spans of the passages, from a directory written by ``kofid.training.span``.
 
-    def __init__(self, trees: lightgbm.Booster, words: Words, calibration: Calibration) -> None:
-        self._trees, self._words, self._calibration = trees, words, calibration
-        self._cache = PassageCache(words)
+    Of all candidates, the first trees of the first booster choose the ``n_likely`` that all trees then rank. A reader never
+    changes; several threads may ask it at once.
+    """
+
+    def __init__(self, forest: Forest, words: Words, calibration: Calibration, *, n_likely: int = _LIKELY) -> None:
+        self._forest: Final = forest
+        self._words: Final = words
+        self._calibration: Final = calibration
+        self._n_likely: Final = n_likely
+        self._cache: Final = PassageCache(words)
 
     @classmethod
-    def load(cls, directory: Path) -> SpanReader:
-        """Read the model of ``directory``; raise IncompatibleArtifactError if another version of kofid wrote it."""
-        settings = json.loads((directory / "span.json").read_text(encoding="utf-8"))
-        version, names = settings.get("format_version"), tuple(settings.get("features", ()))
-        if version != FORMAT_VERSION or names != NAMES:
+    def load(cls, directory: Path, *, n_likely: int = _LIKELY) -> SpanReader:
+        """Read the model of ``directory``.
+
+        Raises IncompatibleArtifactError if another version of kofid wrote it, CorruptArtifactError for bad contents.
+        """
+        settings = _read_settings(directory / "span.json")
+        version, names = settings.get("format_version"), settings.get("features", [])
+        if version != FORMAT_VERSION or names != list(NAMES):
+            train = f"kofid train-reader {setting('reader', 'span')}"
+            n_names = len(names) if isinstance(names, list) else names
             raise IncompatibleArtifactError(
                 say(
-                    f"{directory}의 span 리더는 형식 {version}, 특징 {len(names)}개인데 이 kofid는 형식 {FORMAT_VERSION}, "
-                    f"특징 {len(NAMES)}개를 읽습니다. 다시 훈련하세요: kofid train-reader --reader span",
-                    f"span reader at {directory} has format {version} with {len(names)} features, this kofid reads "
-                    f"format {FORMAT_VERSION} with {len(NAMES)}; train it anew with: kofid train-reader --reader span",
+                    f"{directory}의 span 리더는 형식 {version}, 특징 {n_names}개인데 이 kofid는 형식 {FORMAT_VERSION}, "
+                    f"특징 {len(NAMES)}개를 읽습니다. 다시 훈련하세요: {train}",
+                    f"span reader at {directory} has format {version} with {n_names} features, this kofid reads "
+                    f"format {FORMAT_VERSION} with {len(NAMES)}; train it anew with: {train}",
                 )
             )
-        trees = import_lightgbm().Booster(model_str=(directory / "model.txt").read_text(encoding="utf-8"))
-        return cls(trees, Words.load(directory), Calibration(**settings["calibration"]))
+        try:
+            calibration = Calibration.parse(settings["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _corrupt(directory / "span.json") from error
+        return cls(Forest.load(directory, len(NAMES)), Words.load(directory), calibration, n_likely=n_likely)
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
         """Return at most 5 distinct answers, best first, with their places in the passages."""
-        found = find_candidates(question, hits, self._cache, self._words) if hits else None
-        if found is None:
+        readable = find_candidates(question, hits, self._cache, self._words) if hits else None
+        if readable is None:
             return []
-        candidates, answers = found
-        features = candidates.features
-        first = np.asarray(self._trees.predict(features, num_threads=_THREADS, num_iteration=_FIRST_TREES))
-        likely = np.argsort(-first, kind="stable")[:_LIKELY]
+        candidates, answers = readable
+        rough = self._forest.predict_roughly(candidates.features, _FIRST_TREES)
+        likely = np.argsort(-rough, kind="stable")[: self._n_likely]
         answers = [answers[i] for i in likely.tolist()]
-        scores = np.asarray(self._trees.predict(features[likely], num_threads=_THREADS))
-        best = distinct_answers([a.text for a in answers], scores, limit=MAX_RIVALS)
+        scores = self._forest.predict(candidates.features[likely])
+        best = distinct_answers([answer.text for answer in answers], scores, limit=MAX_RIVALS)
         confidences = self._calibration.confidence(scores[best]).tolist()
         return [
             Answer(answers[i].text, confidence, answers[i].passage, answers[i].start, answers[i].end)
             for i, confidence in zip(best[:MAX_ANSWERS], confidences, strict=False)
         ]
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _corrupt(path) from error
+    if not isinstance(settings, dict):
+        raise _corrupt(path)
+    return settings
+
+
+def _corrupt(path: Path) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        say(
+            f"{path}: 읽을 수 없는 설정입니다. 리더를 다시 훈련하세요.",
+            f"{path}: makes no sense; train the reader anew",
+        )
+    )

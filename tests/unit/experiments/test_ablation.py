@@ -10,7 +10,7 @@ from support.command_line import SMALL, Result, kofid, write_jsonl
 
 from kofid.errors import UsageError
 from kofid.experiments.ablation import VARIANTS, Ablation
-from kofid.reader.fid.model import Variant
+from kofid.reader.fid.config import Variant
 from kofid.reader.kinds import ReaderKind
 
 QUESTIONS = [

@@ -189,9 +189,9 @@ def test_asking_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     asked = kofid("ask", "--corpus", notes, "울릉도 등대는 언제 처음 불을 밝혔나?", "--top", 2)
     assert asked.code == 0, asked.err
     assert asked.object["answer"] == "1954년"
-    first, second = asked.object["answers"]
-    assert first["answer"] == "1954년" and first["score"] > second["score"]
-    (only,) = kofid("ask", "--corpus", notes, "소풍", "--context-only").object["evidence"]
+    first, second = asked.object["nbest"]
+    assert first["answer"] == "1954년" and first["confidence"] > second["confidence"]
+    (only,) = kofid("ask", "--corpus", notes, "소풍", "--context-only").object["ctxs"]
     assert only["id"] == f"{notes / '소풍.hwpx'}#0"
     assert kofid("ask", "--corpus", notes, "--demo", "가").code == 2
     (tmp_path / "깨진.pdf").write_bytes(b"%PDF-1.4 nothing")
@@ -212,17 +212,18 @@ def test_lock_files_are_passed_over(tmp_path: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_not_utf_8_is_shown_escaped(tmp_path: Path):
+def test_a_name_that_is_not_utf_8_is_shown_escaped(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+    cache = tmp_path_factory.mktemp("cache")
     (tmp_path / "가.txt").write_text("세종은 훈민정음을 만들었다.", encoding="utf-8")
     latin = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
     latin.write_text("이순신은 거북선을 이끌었다.", encoding="utf-8")
     found = {passage.title: passage.id for passage in read_corpus([str(tmp_path)])}
     assert found == {"가": f"{tmp_path}/가.txt#0", "caf\\xe9": f"{tmp_path}/caf\\xe9.txt#0"}
     # The cached index of the folder knows it, too, and reads it anew when it changes.
-    index = corpus_index([str(tmp_path)], cache=tmp_path / "cache")
+    index = corpus_index([str(tmp_path)], cache=cache)
     assert index.search("거북선", 1)[0].passage.title == "caf\\xe9"
     latin.write_text("강감찬은 귀주에서 크게 이겼다.", encoding="utf-8")
-    index = corpus_index([str(tmp_path)], cache=tmp_path / "cache")
+    index = corpus_index([str(tmp_path)], cache=cache)
     assert [hit.passage.title for hit in index.search("귀주", 3)] == ["caf\\xe9"]
     latin.write_bytes(b"")
     with pytest.raises(InputError, match="caf.*xe9"):

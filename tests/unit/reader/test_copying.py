@@ -9,9 +9,10 @@ import torch
 from transformers.optimization import Adafactor
 
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.generation import Decoding, generate
+from kofid.reader.fid.config import Decoding, Variant
+from kofid.reader.fid.generation import generate
 from kofid.reader.fid.init import fresh_reader_model
-from kofid.reader.fid.model import FusionReader, Variant
+from kofid.reader.fid.model import FusionReader
 
 KEYS, VALUES = range(4, 32), range(32, 60)
 COLON, NOTHING, END = 2, 3, 1

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -36,11 +37,11 @@ from transformers import (
 from kofid.errors import InputError, UsageError
 from kofid.korean.answers import find_answer, has_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Scores, Spans, normalize, score_spans
-from kofid.reader.extractive.windows import cut_passage, cut_windows
+from kofid.reader.extractive.windows import cut_windows
 from kofid.reader.fid.generation import Decoded
 from kofid.reader.fid.inputs import format_input
 from kofid.reader.fid.reader import FiDReader
-from kofid.reader.fid.single import SingleReader
+from kofid.reader.fid.single import SingleReader, cut_passage
 from kofid.training.extractive import (
     draw_windows,
     extractive_batch,
@@ -259,10 +260,17 @@ class Oracle(torch.nn.Module):
 
 
 def oracle(
-    tokenizer: BertTokenizer, answers: dict[str, float], nothing: float = 9.0, *, abstain: bool = False, **spans: object
+    tokenizer: BertTokenizer,
+    answers: dict[str, float],
+    nothing: float = 9.0,
+    *,
+    abstain: bool = False,
+    n_context: int = 10,
+    **spans: object,
 ) -> ExtractiveReader:
     settings = Spans(**{"max_tokens": 96, "stride": 24} | spans)  # type: ignore[arg-type]
-    return ExtractiveReader(Oracle(tokenizer, answers, nothing), tokenizer, settings, abstain=abstain)  # type: ignore[arg-type]
+    model: Any = Oracle(tokenizer, answers, nothing)
+    return ExtractiveReader(model, tokenizer, settings, abstain=abstain, n_context=n_context)
 
 
 @pytest.mark.parametrize("norm", ["shared", "window"])
@@ -326,8 +334,7 @@ def test_nothing_to_read(wordpiece: BertTokenizer) -> None:
 
 
 def test_only_the_first_passages_are_read(wordpiece: BertTokenizer) -> None:
-    reader = oracle(wordpiece, {"세종": 9.0})
-    reader.n_context = 1
+    reader = oracle(wordpiece, {"세종": 9.0}, n_context=1)
     answers = reader.read("누가?", hits("서울은 넓다.", "세종이 왔다."))
     assert {answer.passage.id for answer in answers if answer.passage} == {"h0"}
 
@@ -406,8 +413,8 @@ def test_answers_are_pieces_of_the_passage_as_it_is(
 
     reader.save(tmp_path / "again")
     assert ExtractiveReader.load(str(tmp_path / "again"), n_context=4).read("한강은 어디로 흐르나?", given) == answers
-    reader.batch_size = 1  # alone or beside others, a window is the same
-    apart = reader.read("한강은 어디로 흐르나?", given)
+    single = ExtractiveReader(reader.model, reader.tokenizer, reader.spans, n_context=4, batch_size=1)
+    apart = single.read("한강은 어디로 흐르나?", given)
     assert [a.text for a in apart] == [a.text for a in answers]
     assert [a.confidence for a in apart] == pytest.approx(confidences, abs=1e-5)
 
@@ -596,9 +603,7 @@ def test_nothing_to_learn_and_unknown_sizes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def generating() -> FiDReader:
-    reader = fresh_reader("tiny", TEXTS, fresh=FreshModel(vocab_size=300))
-    reader.max_tokens = 64
-    return reader
+    return fresh_reader("tiny", TEXTS, fresh=FreshModel(vocab_size=300)).with_options(max_tokens=64)
 
 
 @pytest.mark.parametrize("tail", ["", *("가 나 다 라 마 바 사 아"[: 2 * n + 1] for n in range(8)), "x" * 300])
@@ -692,7 +697,8 @@ def test_the_confidence_is_the_mean_token_probability_weighted_with_retrieval(
     assert [a.confidence for a in answers] == pytest.approx([math.exp(-1.0), math.exp(-1.5)])
     assert answers[0].start is None  # it is not in the passage
     # With weight 1/2: 둘 has -1 + (1 - 3) / 2 = -2, 하나 -1.5 + 0.
-    reader.retrieval_weight = 0.5
+    reader = SingleReader(generating, retrieval_weight=0.5)
+    monkeypatch.setattr(reader, "_generate", written)
     answers = reader.read("누가?", given)
     assert [a.text for a in answers] == ["세종", "이순신"]
     assert [a.confidence for a in answers] == pytest.approx([math.exp(-1.5), math.exp(-2.0)])

@@ -17,9 +17,9 @@ from kofid.reader.fid import generation as generate_module
 from kofid.reader.fid import passage_scores as scores_module
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.checkpoints import join, open_gpt2
-from kofid.reader.fid.generation import Decoded, Decoding
+from kofid.reader.fid.config import Decoding, Variant
+from kofid.reader.fid.generation import Decoded
 from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target, parse_target
-from kofid.reader.fid.model import Variant
 from kofid.reader.fid.reader import FiDReader, open_tokenizer
 from kofid.training.tokenizers import train_tokenizer
 from kofid.types import Hit, Passage
@@ -141,7 +141,7 @@ def scripted(tokenizer: T5Tokenizer, monkeypatch: pytest.MonkeyPatch) -> Scripte
     def make(text: str, attended: Sequence[float], n_context: int = 10, pointing: bool = False) -> FiDReader:
         ids = tokenizer(text)["input_ids"][:-1]
         decoded = Decoded(ids, [math.log(0.5), math.log(0.5)])
-        monkeypatch.setattr(generate_module, "generate", lambda *_: [decoded])
+        monkeypatch.setattr(generate_module, "generate_n_best", lambda *_: [[decoded]])
         monkeypatch.setattr(scores_module, "score_passages", lambda _, e: [list(attended[: len(e[0].lengths)])])
         model = lively(variant=Variant(pointing=pointing), vocab_size=len(tokenizer))
         return FiDReader(model, tokenizer, n_context=n_context)
@@ -215,9 +215,9 @@ def test_a_real_reader_answers_alike_after_saving(tokenizer: T5Tokenizer, tmp_pa
     opened = FiDReader.load(str(tmp_path / "reader"))
     assert opened.read("누가 만들었나?", hits_of(PASSAGES)) == answers
     assert opened.tokenizer("훈민정음은 세종이")["input_ids"] == tokenizer("훈민정음은 세종이")["input_ids"]
-    beams = FiDReader.load(str(tmp_path / "reader"), decoding=Decoding(max_tokens=2, n_beams=4), n_context=1)
-    (answer,) = beams.read("누가 만들었나?", hits_of(PASSAGES))
-    assert answer.passage == PASSAGES[0]
+    beams = FiDReader.load(str(tmp_path / "reader"), decoding=Decoding(answer_tokens=2, n_beams=4), n_context=1)
+    several = beams.read("누가 만들었나?", hits_of(PASSAGES))
+    assert several and {answer.passage for answer in several} == {PASSAGES[0]}
 
 
 def test_a_reader_that_writes_with_a_gpt2(

@@ -15,22 +15,22 @@ from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats import read_questions
 from kofid.korean.answers import robust_match
 from kofid.korean.kiwi import analyze, analyze_many
-from kofid.korean.questions import ASKS
+from kofid.korean.questions import TYPE_CODES
 from kofid.reader.open import open_reader
 from kofid.reader.span.candidates import NAMES
 from kofid.reader.span.lexicon import Lexicon, count_lexicon
-from kofid.reader.span.name_types import BUCKETS, Kinds, name_pieces
+from kofid.reader.span.name_types import BUCKETS, NameTypes, name_pieces
 from kofid.reader.span.passage import analyze_passage
 from kofid.reader.span.question import analyze_question
 from kofid.reader.span.reader import (
     MAX_ANSWERS,
-    Calibration,
     PassageCache,
     SpanReader,
     Words,
     distinct_answers,
     find_candidates,
 )
+from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
 from kofid.training.span import fit_span
 from kofid.types import Example, Hit, Passage, Question
@@ -125,7 +125,7 @@ def test_candidates_stay_in_their_sentence() -> None:
 )
 def test_question_says_what_it_asks_for(text: str, ask: str, head: str, unit: str) -> None:
     question = analyze_question(text, analyze(text))
-    assert (question.ask, question.head, question.unit) == (ASKS[ask], head, unit)
+    assert (question.ask, question.head, question.unit) == (TYPE_CODES[ask], head, unit)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_question_says_which_end_it_asks_for(text: str, side: int) -> None:
 def _column(question: str, text: str, name: str) -> dict[str, float]:
     """Return a feature of the candidates of one passage, by their texts."""
     hits = [Hit(Passage("p", "", text), 1.0)]
-    words = Words(Lexicon(10, {}), Kinds.load(Path("none")))
+    words = Words(Lexicon(10, {}), NameTypes.load(Path("none")))
     found = find_candidates(question, hits, PassageCache(words), words)
     assert found is not None
     return dict(zip([a.text for a in found[1]], found[0].features[:, NAMES.index(name)].tolist(), strict=True))
@@ -197,29 +197,29 @@ def test_lexicon_and_kinds_survive_saving(tmp_path: Path) -> None:
     vectors = generator.integers(-127, 128, (2 * BUCKETS, 4)).astype(np.float32)
     vectors[0, 0] = 127.0
     names = np.array([3, 9])
-    kinds = Kinds(
+    name_types = NameTypes(
         vectors, np.array([[127.0, 1, 2, 3], [-4, 5, 6, 7]], np.float32), ("도시", "나라"), names, np.array([1, 0])
     )
-    kinds.save(tmp_path)
+    name_types.save(tmp_path)
     Lexicon(10, {"가": 5, "나": 2}).save(tmp_path)
     words = Words.load(tmp_path)
     assert words.lexicon == Lexicon(10, {"가": 5, "나": 2})
-    np.testing.assert_allclose(words.kinds.buckets, vectors, atol=1e-4)
-    assert words.kinds.nouns == ("도시", "나라")
-    assert words.kinds.kind_vector("항구도시") is not None
-    assert words.kinds.kind_vector("사람") is None
+    np.testing.assert_allclose(words.name_types.buckets, vectors, atol=1e-4)
+    assert words.name_types.nouns == ("도시", "나라")
+    assert words.name_types.kind_vector("항구도시") is not None
+    assert words.name_types.kind_vector("사람") is None
 
 
 def test_name_vectors_do_not_depend_on_what_stands_around() -> None:
     generator = np.random.default_rng(0)
-    kinds = Kinds(
+    name_types = NameTypes(
         generator.normal(size=(2 * BUCKETS, 3)).astype(np.float32),
         np.zeros((0, 3), np.float32),
         (),
         *np.zeros((2, 0), np.int64),
     )
-    alone = kinds.name_vectors("한국 은행", np.array([0]), np.array([5]), ["한국은행"])
-    inside = kinds.name_vectors("저 한국은행 앞", np.array([2]), np.array([6]), ["한국은행"])
+    alone = name_types.name_vectors("한국 은행", np.array([0]), np.array([5]), ["한국은행"])
+    inside = name_types.name_vectors("저 한국은행 앞", np.array([2]), np.array([6]), ["한국은행"])
     np.testing.assert_allclose(alone, inside, rtol=1e-4, atol=1e-4)
 
 
@@ -227,9 +227,9 @@ def test_name_vectors_do_not_depend_on_what_stands_around() -> None:
 def test_name_vectors_are_the_sum_of_their_pieces(name: str) -> None:
     generator = np.random.default_rng(1)
     buckets = generator.normal(size=(2 * BUCKETS, 3)).astype(np.float32)
-    kinds = Kinds(buckets, np.zeros((0, 3), np.float32), (), *np.zeros((2, 0), np.int64))
+    name_types = NameTypes(buckets, np.zeros((0, 3), np.float32), (), *np.zeros((2, 0), np.int64))
     slow = sum(weight * buckets[piece] for piece, weight in name_pieces(name))
-    fast = kinds.name_vectors(name, np.array([0]), np.array([len(name)]), [name.replace(" ", "")])
+    fast = name_types.name_vectors(name, np.array([0]), np.array([len(name)]), [name.replace(" ", "")])
     np.testing.assert_allclose(fast[0], slow, rtol=1e-4, atol=1e-4)
 
 
@@ -256,14 +256,14 @@ def test_reads_passages_it_has_not_seen(reader: SpanReader) -> None:
     assert reader.read("최무선은 언제 태어났나요?", hits)[0].text == "1325년"
 
 
-def test_the_first_trees_lose_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_trees_lose_no_answer(tmp_path: Path) -> None:
     reader, index = open_reader("span"), demo_index(tmp_path)
+    patient = SpanReader.load(open_artifact(resource("models/span"), "reader").directory, n_likely=100_000)
     questions = [q.text for q in read_questions(str(resource("demo/questions.jsonl")))][::40]
     hits = [index.search(question, 10) for question in questions]
     quick = [reader.read(question, found) for question, found in zip(questions, hits, strict=True)]
-    monkeypatch.setattr("kofid.reader.span.reader._LIKELY", 100_000)
     assert len(quick) > 20 and all(quick)
-    assert quick == [reader.read(question, found) for question, found in zip(questions, hits, strict=True)]
+    assert quick == [patient.read(question, found) for question, found in zip(questions, hits, strict=True)]
 
 
 def test_answers_lie_in_their_passages_in_order(reader: SpanReader) -> None:
@@ -282,7 +282,7 @@ def test_answers_lie_in_their_passages_in_order(reader: SpanReader) -> None:
 def test_same_seed_same_model(model: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
     figures = fit_span(_examples(), tmp_path, seed=3)
     assert figures == model[1]
-    for name in ("model.txt", "span.json", "morpheme_df.tsv"):
+    for name in ("model-0.txt", "model-1.txt", "model-2.txt", "span.json", "morpheme_df.tsv"):
         assert (tmp_path / name).read_bytes() == (model[0] / name).read_bytes()
 
 
@@ -326,11 +326,6 @@ def test_features_are_finite_and_named(model: tuple[Path, dict[str, float]]) -> 
 def test_distinct_answers_merge_spellings() -> None:
     # 《무정》 and 무정 are one answer; its best place is the second, so the order is 2 (3.0), 1 (2.0).
     assert distinct_answers(["《무정》", "유정", "무정", "..."], np.array([1.0, 2.0, 3.0, 9.0]), limit=5) == [2, 1]
-
-
-def test_confidence_by_hand() -> None:
-    # Shares of scores 0 and 0 are 1/2 each: 1 / (1 + exp(-(1 + 2 * log 1/2))) = 1 / (1 + exp(0.386)) = 0.4046.
-    np.testing.assert_allclose(Calibration(1.0, 0.5, 2.0).confidence(np.zeros(2)), [0.4046, 0.4046], atol=1e-4)
 
 
 def test_another_format_is_refused(model: tuple[Path, dict[str, float]], tmp_path: Path) -> None:

@@ -1,14 +1,9 @@
-"""Training retrievers: cross-validation, negatives by vectors, adapters, checkpointed layers, several processes.
-
-Run by torchrun (-m test_retriever_folds FOLDER BATCH_SIZE) this is what every process of a distributed run does.
-"""
+"""Training retrievers: cross-validation, negatives by vectors, adapters, checkpointed layers, several processes."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,45 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from support.command_line import kofid, write_jsonl
-from support.examples import CPU, EXAMPLES, PASSAGES, digest
+from support.examples import CPU, EXAMPLES, PASSAGES, digest, write_fid
 from support.processes import Interrupted, interrupt_at, torchrun
-from transformers import T5Config, T5EncoderModel
+from support.retriever_ranks import RUNS, bert, run_all, static, t5
 
 from kofid.cli.app import INTERRUPTED
 from kofid.errors import InputError, UsageError
 from kofid.retrieval.dense.base import Encoder
 from kofid.retrieval.dense.encoders import load_encoder
-from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.storage.artifacts import write_artifact
 from kofid.training import retriever as retriever_module
-from kofid.training.encoder import fresh_encoder, fresh_static
-from kofid.training.encoder_fit import dev_figures, fit_encoder, pretrain_encoder
+from kofid.training.encoder_fit import dev_figures, fit_encoder
 from kofid.training.folds import folds
-from kofid.training.options import Contrast
-from kofid.training.pairs import Pairs
-from kofid.training.tokenizers import train_tokenizer
 from kofid.types import Example, Question
-
-TEXTS = [p.text for p in PASSAGES] + [e.question.text for e in EXAMPLES]
-
-
-def static() -> Encoder:
-    return fresh_static(TEXTS, 24, vocab_size=300)
-
-
-def bert() -> TransformerEncoder:
-    return fresh_encoder("tiny", TEXTS, vocab_size=300)
-
-
-def t5() -> TransformerEncoder:
-    """Return a T5's encoder: its embeddings have two names."""
-    torch.manual_seed(1)
-    tokenizer = train_tokenizer(TEXTS, 300)
-    shape = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
-    return TransformerEncoder(T5EncoderModel(T5Config(vocab_size=len(tokenizer), **shape)), tokenizer)
-
 
 # --- folds --------------------------------------------------------------------------------------------------------
 
@@ -117,21 +88,6 @@ def test_no_held_out_question_shares_a_passage_with_those_to_train_on() -> None:
 
 
 # --- folds on the command line --------------------------------------------------------------------------------------
-
-
-def write_fid(path: Path, examples: Sequence[Example]) -> Path:
-    """Write examples as FiD JSON."""
-    rows = [
-        {
-            "question": e.question.text,
-            "answers": list(e.question.answers),
-            "positive_ids": list(e.question.positive_ids),
-            "ctxs": [{"id": h.passage.id, "title": h.passage.title, "text": h.passage.text} for h in e.hits],
-        }
-        for e in examples
-    ]
-    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    return path
 
 
 def write_base(path: Path, encoder: Encoder) -> Path:
@@ -344,35 +300,12 @@ def test_static_vectors_have_no_layers(tmp_path: Path, english: None) -> None:
 
 # --- several processes ----------------------------------------------------------------------------------------------
 
-PLAIN, SYMMETRIC = Contrast(), Contrast(0.05, n_negatives=1, symmetric=True)
-RUNS: dict[str, tuple[Callable[[], Encoder], Contrast, dict[str, Any]]] = {
-    "bert": (bert, PLAIN, {}),
-    "bert, symmetric": (bert, replace(SYMMETRIC, temperature=1.0, at_a_time=3), {"accumulate": 2}),
-    "bert, lora": (bert, PLAIN, {"lora": 2, "gradient_checkpointing": True}),
-    "t5": (t5, replace(SYMMETRIC, temperature=1.0), {"ema": 0.5}),
-    "static": (static, SYMMETRIC, {"learning_rate": 0.01}),
-    "raw text": (static, SYMMETRIC, {"learning_rate": 0.01}),
-}
-
-
-def run_all(folder: Path, batch_size: int) -> None:
-    """Train each and write the weights that this process ends with."""
-    rank = os.environ.get("RANK", "0")
-    for name, (make, contrast, more) in RUNS.items():
-        encoder, options = make(), replace(CPU, max_steps=6, batch_size=batch_size, **more)
-        if name == "raw text":
-            pairs = Pairs(PASSAGES, encoder.pieces)
-            pretrain_encoder(encoder, pairs, options, folder / name, contrast=contrast)
-        else:
-            fit_encoder(encoder, EXAMPLES, options, folder / name, contrast=contrast)
-        save_file(dict(encoder.model.named_parameters()), folder / f"{name}-{rank}.safetensors")
-
 
 def test_two_processes_are_one_with_a_doubled_batch(tmp_path: Path) -> None:
     """Sums are in another order, so not to the bit."""
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-    done = torchrun(2, "test_retriever_folds", str(tmp_path / "two"), "2")
+    done = torchrun(2, "support.retriever_ranks", str(tmp_path / "two"), "2")
     assert done.returncode == 0, done.stderr
     run_all(tmp_path / "one", 4)
     for name, (make, *_) in RUNS.items():
@@ -383,7 +316,3 @@ def test_two_processes_are_one_with_a_doubled_batch(tmp_path: Path) -> None:
         moved = max(float((one[n] - start[n]).abs().max()) for n in start)
         apart = max(float((one[n] - first[n]).abs().max()) for n in start)
         assert apart < 0.01 * moved, (name, apart, moved)
-
-
-if __name__ == "__main__":
-    run_all(Path(sys.argv[1]), int(sys.argv[2]))

@@ -6,10 +6,8 @@ import json
 import math
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 from support import ranks
-from support.examples import CPU, EXAMPLES, digest, new_reader
-from support.processes import TESTS, Interrupted, interrupt_at, torchrun
+from support.examples import CPU, EXAMPLES, digest, new_reader, write_fid
+from support.processes import IMPORTED, Interrupted, interrupt_at, torchrun
 
 from kofid.errors import KofidError, ResourceError
 from kofid.reader.fid.reader import FiDReader
@@ -59,6 +57,20 @@ def test_schedules_by_hand(tmp_path: Path, schedule: str) -> None:
     rates = [entry["learning_rate"] for entry in state["log_history"] if "loss" in entry]
     expected = [0, 0.5, *(fall[schedule](n / 6) for n in range(6))]
     assert rates == pytest.approx([1e-3 * rate for rate in expected])
+
+
+def test_cyclic_rates_by_hand_go_on_after_an_interruption(tmp_path: Path) -> None:
+    # 8 steps, a quarter of them up: 2 up from 1e-4 to 1e-3, 2 down, and again.
+    options = replace(CPU, max_steps=8, schedule="cyclic", warmup=0.25, learning_rate=1e-3, min_learning_rate=1e-4)
+    whole, resumed = new_reader(), new_reader()
+    fit(whole, tmp_path / "a", options, keep_checkpoints=True)
+    state = json.loads((tmp_path / "a/checkpoint-8/trainer_state.json").read_text())
+    rates = [entry["learning_rate"] for entry in state["log_history"] if "loss" in entry]
+    assert rates == pytest.approx([1e-4, 5.5e-4, 1e-3, 5.5e-4] * 2)
+    with pytest.raises(Interrupted):
+        fit(new_reader(), tmp_path / "b", options, on_step=interrupt_at(5))
+    fit(resumed, tmp_path / "b", options, resume=True)
+    assert digest(resumed.model) == digest(whole.model)
 
 
 def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
@@ -318,44 +330,48 @@ def test_what_is_not_finite_stops_before_it_is_saved(
 # --- kills ----------------------------------------------------------------------------------------------------
 
 _KILLED = """
-import sys
+import json, os, signal, sys, time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from support.examples import CPU, EXAMPLES, digest, new_reader
 from kofid.training.fid import fit_fid
 
-def on_step(step, steps, loss):
-    print(step, flush=True)
+def train(folder, on_step):
+    reader = new_reader(dropout=0.1)
+    options = replace(CPU, max_steps=14, ema=0.9, accumulate=2, batch_size=2, eval_steps=4)
+    more = {"dev": EXAMPLES[:3], "n_context": 2, "resume": True, "keep_checkpoints": True, "on_step": on_step}
+    fit_fid(reader, EXAMPLES, options, folder, **more)
+    last = folder / "checkpoint-14"
+    files = [sha256((last / f"{name}.safetensors").read_bytes()).hexdigest() for name in ("model", "average")]
+    return " ".join([digest(reader.model), *files])
 
-reader = new_reader(dropout=0.1)
-options = replace(CPU, max_steps=14, ema=0.9, accumulate=2, batch_size=2, eval_steps=4)
-fit_fid(
-    reader, EXAMPLES, options, Path(sys.argv[1]), dev=EXAMPLES[:3], n_context=2, resume=True, keep_checkpoints=True, on_step=on_step
-)
-last = Path(sys.argv[1]) / "checkpoint-14"
-files = [sha256((last / f"{name}.safetensors").read_bytes()).hexdigest() for name in ("model", "average")]
-print(digest(reader.model), *files, flush=True)
+for folder, step, seconds in json.loads(sys.argv[1]):  # each run in a fork of this process, which has no threads
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        line = train(Path(folder), lambda now, steps, loss: os.write(writing, f"{now}\\n".encode()))
+        os.write(writing, f"{line}\\n".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        for line in lines:
+            if line.strip() == str(step):
+                time.sleep(seconds)
+                os.kill(child, signal.SIGKILL)
+                break
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print("killed" if code == -signal.SIGKILL else line.strip(), flush=True)
 """
 
 
-def train_until(folder: Path, kill: tuple[int, float] | None) -> str:
-    """Train in another process; with ``kill`` (step, seconds) kill it so long after that step. Return its last line."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", _KILLED, str(folder)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as run:
-        assert run.stdout is not None
-        line = ""
-        for line in run.stdout:
-            if kill and line.strip() == str(kill[0]):
-                time.sleep(kill[1])
-                run.send_signal(signal.SIGKILL)
-                break
-        else:
-            assert run.wait() == 0
-    return line.strip()
+def train_in_turn(*runs: tuple[Path, int, float]) -> list[str]:
+    """Train again and again in other processes: in a folder, killed so many seconds after a step. Return their last lines."""
+    plan = json.dumps([(str(folder), step, seconds) for folder, step, seconds in runs])
+    environment = {**os.environ, "PYTHONPATH": IMPORTED, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-W", "ignore", "-c", _KILLED, plan]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def test_a_run_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None:
@@ -364,12 +380,14 @@ def test_a_run_killed_twice_ends_with_the_same_bits(tmp_path: Path) -> None:
     When the kills come, at which step and how long after it, is drawn anew each time.
     """
     seed = random.randrange(10**6)
-    chance = random.Random(seed)
-    whole = train_until(tmp_path / "whole", None)
-    first, second = chance.randint(2, 6), chance.randint(9, 14)
-    for step in (first, second):
-        train_until(tmp_path / "killed", (step, chance.random() * 0.1))
-    assert train_until(tmp_path / "killed", None) == whole, f"seed {seed}"
+    rng = random.Random(seed)
+    kills = [(step, rng.random() * 0.1) for step in (rng.randint(2, 6), rng.randint(9, 13))]
+    folder = tmp_path / "killed"
+    whole, *killed, resumed = train_in_turn(
+        (tmp_path / "whole", -1, 0.0), *((folder, *kill) for kill in kills), (folder, -1, 0.0)
+    )
+    assert resumed == whole, f"seed {seed}"
+    assert killed[0] == "killed" and set(killed) <= {"killed", whole}, f"seed {seed}"
     assert [len(part) for part in whole.split()] == [64] * 3
 
 
@@ -406,15 +424,7 @@ def test_two_processes_are_one_with_a_doubled_batch(tmp_path: Path) -> None:
 
 
 def test_two_processes_write_and_print_once(tmp_path: Path) -> None:
-    rows = [
-        {
-            "question": e.question.text,
-            "answers": list(e.question.answers),
-            "ctxs": [{"id": h.passage.id, "title": h.passage.title, "text": h.passage.text} for h in e.hits],
-        }
-        for e in EXAMPLES
-    ]
-    (tmp_path / "fid.json").write_text(json.dumps(rows, ensure_ascii=False))
+    write_fid(tmp_path / "fid.json", EXAMPLES)
     options = "--model fresh:tiny --vocab-size 300 --max-tokens 48 --max-steps 2 --device cpu --dev fid.json -o reader"
     done = torchrun(2, "kofid", "train-reader", "fid.json", *options.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

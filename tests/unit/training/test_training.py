@@ -19,13 +19,14 @@ from transformers import BertTokenizer, RobertaConfig, RobertaModel, T5Tokenizer
 
 from kofid.errors import InputError, KofidError, ResourceError, UsageError
 from kofid.formats import read_corpus
+from kofid.reader.fid.batch import Batch
+from kofid.reader.fid.config import Variant
 from kofid.reader.fid.init import FRESH, fresh_reader_model
 from kofid.reader.fid.inputs import format_input, parse_target
-from kofid.reader.fid.model import Batch, Variant
 from kofid.reader.fid.reader import FiDReader
 from kofid.retrieval.build import build_index
 from kofid.retrieval.dense import faiss_index as dense
-from kofid.retrieval.dense.base import Encoding
+from kofid.retrieval.dense.base import NamedEncoder
 from kofid.retrieval.dense.faiss_index import DenseIndex, import_faiss
 from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.retrieval.index import Index
@@ -243,26 +244,28 @@ def test_distillation_of_nothing_is_refused(tmp_path: Path) -> None:
 # --- readers that learn, repeat, resume -----------------------------------------------------------------------
 
 
-def losses_of(reader: FiDReader, folder: Path, options: TrainOptions, **more: Any) -> list[float]:
+def losses_of(
+    reader: FiDReader, folder: Path, options: TrainOptions, examples: list[Example] = EXAMPLES, **more: Any
+) -> list[float]:
     losses: list[float] = []
 
     def keep(step: int, steps: int, loss: float) -> None:
         assert step == len(losses) + 1 and steps == options.max_steps
         losses.append(loss)
 
-    figures = fit_fid(reader, EXAMPLES, options, folder, n_context=2, on_step=keep, **more)
+    figures = fit_fid(reader, examples, options, folder, n_context=2, on_step=keep, **more)
     assert figures["steps"] == options.max_steps
     assert figures["loss"] == pytest.approx(sum(losses) / len(losses), abs=2e-3)
     return losses
 
 
 def test_a_tiny_reader_learns_to_copy(reader: FiDReader, tmp_path: Path) -> None:
-    options = replace(CPU, max_steps=60, batch_size=20, learning_rate=1e-2)
-    losses = losses_of(reader, tmp_path / "c", options)
+    options = replace(CPU, max_steps=60, batch_size=10, learning_rate=1e-2)
+    losses = losses_of(reader, tmp_path / "c", options, examples=EXAMPLES[:10])
     assert losses[-1] < losses[0] / 20
-    answers = [reader.read(e.question.text, e.hits) for e in EXAMPLES]
-    right = sum(bool(a) and a[0].text == e.question.answers[0] for a, e in zip(answers, EXAMPLES, strict=True))
-    assert right >= 18
+    answers = [reader.read(e.question.text, e.hits) for e in EXAMPLES[:10]]
+    right = sum(bool(a) and a[0].text == e.question.answers[0] for a, e in zip(answers, EXAMPLES, strict=False))
+    assert right >= 9
     assert not (tmp_path / "c").exists()  # checkpoints are gone when all is done
     assert not reader.model.training
 
@@ -522,7 +525,7 @@ def test_an_index_of_a_broken_encoder_is_not_written(tmp_path: Path) -> None:
     current = tmp_path / "kb" / "gen-1"
     before = {p: p.read_bytes() for p in current.rglob("*") if p.is_file()}
     with pytest.raises(InputError, match="NaN"):
-        build_index(tmp_path / "kb", PASSAGES[:3], encoding=Encoding(encoder, "broken", "0"))
+        build_index(tmp_path / "kb", PASSAGES[:3], encoder=NamedEncoder(encoder, "broken", "0"))
     assert {p: p.read_bytes() for p in current.rglob("*") if p.is_file()} == before
     assert len(Index.open(tmp_path / "kb")) == len(PASSAGES)
 
