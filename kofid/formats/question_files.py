@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kofid.errors import InputError
-from kofid.formats.corpus import squad_paragraphs
+from kofid.formats import squad
 from kofid.formats.json_shapes import has_known_answer, renewed
-from kofid.formats.records import Record, list_field, read_lines, records_of_lines, text_field
+from kofid.formats.records import Record, read_lines, records_of_lines, text_field
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Question
@@ -29,7 +29,8 @@ def is_question_file(argument: str) -> bool:
     if argument == "-":
         return True
     try:
-        return Path(argument).is_file()
+        path = Path(argument)
+        return path.exists() and not path.is_dir()  # what is no regular file is refused when it is opened
     except (OSError, ValueError):  # a long question is no path
         return False
 
@@ -77,9 +78,9 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
         return
     paragraphs: defaultdict[str, int] = defaultdict(int)
     for record in records_of_lines(source, lines):
-        if isinstance(record.value, dict) and isinstance(record.value.get("paragraphs"), list):
-            for passage, entries in squad_paragraphs(record, paragraphs):
-                yield from (_squad_question(entry, passage.id) for entry in entries)
+        if squad.is_article(record):
+            for passage, entries in squad.paragraphs_of(record, paragraphs):
+                yield from (squad.question_of(entry, passage.id) for entry in entries)
         else:
             yield question_of(record)
 
@@ -117,12 +118,6 @@ def answers_of(record: Record) -> tuple[str, ...]:
     """Return the known answers of a JSON object, empty where it has none."""
     known = _strings(record, "answer") if has_known_answer(record.value) else ()
     return _strings(record, "answers") or known or _strings(record, "target")
-
-
-def _squad_question(record: Record, passage_id: str) -> Question:
-    texts = [text_field(Record(record.place, answer), "text") for answer in list_field(record, "answers")]
-    text = text_field(record, "question").strip()
-    return Question(text, text_field(record, "id", "guid", required=False), tuple(dict.fromkeys(texts)), (passage_id,))
 
 
 def _strings(record: Record, name: str) -> tuple[str, ...]:

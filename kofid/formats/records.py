@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,10 +19,11 @@ from typing import IO, Any, NamedTuple
 
 from kofid.errors import InputError
 from kofid.korean.text import clean
-from kofid.language import say
+from kofid.language import say, setting
 
 # A line longer than this is no passage or article; reading it whole would only fill the memory.
 MAX_LINE_BYTES = 64 * 2**20
+_GIVEN_OPEN = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 _BROKEN_STREAM = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
 
@@ -37,9 +40,16 @@ def open_bytes(source: str) -> Any:
     Raises InputError when the file cannot be opened.
     """
     try:
+        if source != "-" and not _can_be_read(source):
+            raise InputError(
+                say(
+                    f"{source}: 보통 파일이 아닙니다 (파이프나 장치). 표준입력은 - 로 주세요.",
+                    f"{source}: not a regular file (a pipe or a device); give standard input as -",
+                )
+            )
         buffered: Any = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             say(f"{source}: 열 수 없습니다 ({reason})", f"{source}: cannot be opened ({reason})")
         ) from error
@@ -56,6 +66,15 @@ def open_bytes(source: str) -> Any:
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         return _open_zstd(buffered)
     return buffered
+
+
+def _can_be_read(source: str) -> bool:
+    """Tell a regular file, or a pipe that this process was given open, from what may never end or never begin.
+
+    ``/dev/stdin`` and a shell's ``<(command)``, ``/dev/fd/63``, are such pipes. A folder is refused by its own error.
+    """
+    mode = os.stat(source).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISFIFO(mode) and source.startswith(_GIVEN_OPEN))
 
 
 def _open_zstd(buffered: Any) -> Any:
@@ -150,10 +169,11 @@ def _decoded_lines(source: str, stream: IO[bytes], encoding: str) -> Iterator[tu
 
 def _refuse_utf16(source: str, line: bytes) -> None:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")) or line[:64].count(0) > 8:
+        remedy = setting("encoding", "utf-16")
         raise InputError(
             say(
-                f"{source}:1: 0바이트째: UTF-16으로 보입니다. --encoding utf-16 을 붙이세요.",
-                f"{source}:1: byte 0: this looks like UTF-16; add --encoding utf-16",
+                f"{source}:1: 0바이트째: UTF-16으로 보입니다. {remedy} 을 붙이세요.",
+                f"{source}:1: byte 0: this looks like UTF-16; add {remedy}",
             )
         )
 
@@ -161,12 +181,11 @@ def _refuse_utf16(source: str, line: bytes) -> None:
 def _wrong_encoding(source: str, number: int, offset: int, line: bytes) -> InputError:
     try:
         line.decode("cp949")
-        korean, english = (
-            "CP949로 보입니다. --encoding cp949 를 붙이세요.",
-            "this looks like CP949; add --encoding cp949",
-        )
+        remedy = setting("encoding", "cp949")
+        korean, english = f"CP949로 보입니다. {remedy} 를 붙이세요.", f"this looks like CP949; add {remedy}"
     except UnicodeDecodeError:
-        korean, english = "--encoding 으로 인코딩을 알려 주세요.", "name the encoding with --encoding"
+        remedy = setting("encoding")
+        korean, english = f"{remedy} 으로 인코딩을 알려 주세요.", f"name the encoding by {remedy}"
     return InputError(
         say(
             f"{source}:{number}: {offset}바이트째: UTF-8이 아닙니다. {korean}",
@@ -318,11 +337,11 @@ def text_field(record: Record, *names: str, required: bool = True) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
     if required:
-        found = ", ".join(list(record.value)[:8])
+        fields = ", ".join(list(record.value)[:8])
         raise InputError(
             say(
-                f"{record.place}: '{names[0]}' 필드(문자열)가 없습니다. 있는 필드: {found}",
-                f"{record.place}: no text field '{names[0]}'; fields there: {found}",
+                f"{record.place}: '{names[0]}' 필드(문자열)가 없습니다. 있는 필드: {fields}",
+                f"{record.place}: no text field '{names[0]}'; fields there: {fields}",
             )
         )
     return ""

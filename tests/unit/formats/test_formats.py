@@ -411,7 +411,7 @@ def test_other_encodings_are_refused_with_a_hint_and_read_when_told(tmp_path: Pa
     with pytest.raises(InputError) as error:
         corpus(path)
     assert f"{path}:1" in str(error.value)
-    assert "--encoding " + ("cp949" if encoding == "cp949" else "utf-16") in str(error.value)
+    assert f"encoding={'cp949' if encoding == 'cp949' else 'utf-16'}" in str(error.value)
     assert corpus(path, encoding=encoding) == PASSAGES
 
 
