@@ -259,6 +259,10 @@ def test_index_estimate_writes_nothing(tmp_path: Path) -> None:
     assert found.object["n_passages"] == 3
     assert found.object["characters"] == sum(len(p["text"]) for p in SMALL)
     assert not (tmp_path / "kb").exists()
+    assert kofid("index", corpus, "-o", tmp_path / "kb").code == 0
+    before = files_of(tmp_path / "kb")
+    assert kofid("index", "-o", tmp_path / "kb", "--delete", "a", "--dry-run").object["n_passages"] == 0
+    assert files_of(tmp_path / "kb") == before
 
 
 def test_index_reads_standard_input_and_several_files(tmp_path: Path) -> None:
