@@ -637,6 +637,31 @@ def test_ask_with_a_t5_reader(workshop: Workshop) -> None:
     assert isinstance(found.object["answer"], str)
 
 
+def test_ask_gives_the_n_best_of_a_reader_with_beams(workshop: Workshop) -> None:
+    asked = ("ask", "-i", workshop.folder / "kb", ASKED, "-k", 2, "--reader", workshop.folder / "reader")
+    row = kofid(*asked, "--top", 3, "--beams", 4, "--free", "--answer-tokens", 4).object
+    assert 1 < len(row["nbest"]) <= 3 and row["nbest"][0]["answer"] == row["answer"]
+    assert len({answer["answer"] for answer in row["nbest"]}) == len(row["nbest"])
+
+
+def test_a_reader_reranks_in_16_bits_as_well(workshop: Workshop) -> None:
+    asked = (
+        "rerank",
+        "-i",
+        workshop.folder / "kb",
+        ASKED,
+        "--reader",
+        workshop.folder / "reader",
+        "--depth",
+        3,
+        "-k",
+        3,
+    )
+    whole, half = (kofid(*asked, "--dtype", dtype).object["ctxs"] for dtype in ("float32", "bfloat16"))
+    assert sorted(c["id"] for c in whole) == sorted(c["id"] for c in half)
+    assert {c["id"]: c["score"] for c in whole} != {c["id"]: c["score"] for c in half}
+
+
 def test_evaluate_json(workshop: Workshop, tmp_path: Path) -> None:
     found = kofid(
         "evaluate", "-i", workshop.folder / "kb", "--reader", workshop.folder / "span-reader", QUESTIONS,
