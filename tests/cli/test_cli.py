@@ -881,7 +881,7 @@ def test_exit_5_for_another_analyzer_shows_both(small: Path, monkeypatch: pytest
 
 def test_exit_5_for_vectors_that_are_not_there(small: Path) -> None:
     for command in (["rerank"], ["retrieve", "--mode", "dense"]):
-        assert f"-o {small} --dense MODEL" in refuse(5, *command, "-i", small, "훈민정음")
+        assert f"kofid index -o {small} --dense default" in refuse(5, *command, "-i", small, "훈민정음")
 
 
 def test_exit_5_for_another_encoder_shows_both(workshop: Workshop, tmp_path: Path) -> None:
@@ -959,7 +959,7 @@ def test_interrupted_training_goes_on_with_resume(kb: Path, tmp_path: Path, monk
         patch.setattr(console, "training_progress", interrupted)
         assert train("part").code == 130
     assert not (tmp_path / "part").exists()
-    assert [p.name for p in (tmp_path / ".part.checkpoints").iterdir()] == ["checkpoint-2"]
+    assert {p.name for p in (tmp_path / ".part.checkpoints").iterdir()} == {".kofid", "checkpoint-2"}
     again = train("part")
     assert (again.code, again.out) == (2, "") and "--resume" in again.err
     assert train("part", "--resume").code == 0
