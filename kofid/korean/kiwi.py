@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ _TAGS = """NNG NNP NNB NR NP VV VA VX VCP VCN MM MAG MAJ IC XPN XSN XSV XSA XSM 
 ALL_TAGS = frozenset(_TAGS.split())
 TAGS = frozenset(_TAGS.partition("\n")[0].split())
 _workers = -1
-_loading = Lock()
 
 
 class Morpheme(NamedTuple):
@@ -30,25 +28,18 @@ class Morpheme(NamedTuple):
     end: int
 
 
+@lru_cache(maxsize=2)
 def kiwi(user_words: tuple[str, ...] = ()) -> Kiwi:
     """Return the process's one Kiwi, using all processors for batches; one more for a user dictionary.
 
-    ``user_words`` are lines of form, tag (NNP when left out) and score (0), separated by tabs. Threads that come at once
-    wait for the first one to load it.
+    ``user_words`` are lines of form, tag (NNP when left out) and score (0), separated by tabs.
     """
-    with _loading:
-        return _load(user_words)
-
-
-@lru_cache(maxsize=2)
-def _load(user_words: tuple[str, ...]) -> Kiwi:
     from kiwipiepy import Kiwi
 
     analyzer = Kiwi(num_workers=_workers)
     for line in user_words:
         form, tag, score = (*line.split("\t"), "", "")[:3]
         analyzer.add_user_word(form, tag or "NNP", float(score or 0))
-
     return analyzer
 
 
