@@ -185,7 +185,7 @@ def open_gpt2(name: str) -> GPT2LMHeadModel:
     missing = sorted(set(info["missing_keys"]) - {"lm_head.weight"})  # that one is tied
     if missing:
         raise InputError(say(f"'{name}'에 {missing[0]}이(가) 없습니다", f"'{name}' lacks {missing[0]}"))
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | None = None) -> FusionReader:

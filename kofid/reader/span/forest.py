@@ -71,7 +71,7 @@ def save_forest(texts: Sequence[str], directory: Path) -> None:
 def _model_files(directory: Path) -> list[Path]:
     if (directory / _SINGLE_FILE).is_file():
         return [directory / _SINGLE_FILE]
-    files = []
+    files: list[Path] = []
     while (path := directory / _FILE.format(len(files))).is_file():
         files.append(path)
     return files or [directory / _FILE.format(0)]  # for a message that names it

@@ -90,9 +90,9 @@ class PassageCache:
         for (key, passage), morphemes in zip(new.items(), analyze_many([p.text for p in new.values()]), strict=True):
             prepared[key] = prepare_passage(analyze_passage(passage, morphemes), lexicon, name_types)
         with self._lock:
-            for key, passage in prepared.items():
-                self._prepared[key] = passage
-                self._prepared.move_to_end(key)
+            self._prepared.update(prepared)
+            for key in prepared:
+                self._prepared.move_to_end(key)  # the oldest go first
             while len(self._prepared) > self._capacity:
                 self._prepared.popitem(last=False)
         return [prepared[p.id, p.title, p.text] for p in passages]
