@@ -146,7 +146,7 @@ def test_shards_of_other_shares_are_no_shards_of_these(kb: Path) -> None:
 
 
 def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
-    name = f".{kb.name}.vectors-{'f' * 16}-gen-"
+    name = f".{kb.name}.vectors-{'f' * 16}-{shards.SHARD}-gen-"
     old, now, others = (kb.with_name(n) for n in (name + "0", name + "1", f".{kb.name}2.vectors-{'f' * 16}-gen-0"))
     for folder in (old, now, others):
         claim_folder(folder)
@@ -159,7 +159,7 @@ def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
 
 
 def test_vectors_are_not_put_among_someone_elses_files(kb: Path) -> None:
-    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-gen-1") / "thesis.txt"
+    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-{shards.SHARD}-gen-1") / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
     with pytest.raises(InputError, match="vectors-"):
