@@ -285,17 +285,19 @@ def test_sizes_by_hand() -> None:
 
 def test_torch_on_a_device_finds_what_faiss_finds() -> None:
     vectors = np.random.default_rng(4).standard_normal((500, 16)).astype(np.float32)
-    asked = np.random.default_rng(5).standard_normal((7, 16)).astype(np.float32)
+    questions = np.random.default_rng(5).standard_normal((7, 16)).astype(np.float32)
     for factory in ("Flat", "SQ8", "IVF8,Flat"):
         index = DenseIndex.build([vectors], 16, factory)
         if factory.startswith("IVF"):
             index._index.make_direct_map()
         on_device = TorchIndex(index, torch.device("cpu"))
-        kept = index.vectors(0, 500)  # as 8 bits have rounded them
-        exact = DenseIndex.build([kept], 16)
+        rounded = index.vectors(0, 500)  # as 8 bits have rounded them
+        exact = DenseIndex.build([rounded], 16)
         assert len(on_device) == 500
-        for mine, theirs in zip(on_device.search(asked, 20), exact.search(asked, 20), strict=True):
+        for mine, theirs in zip(on_device.search(questions, 20), exact.search(questions, 20), strict=True):
             assert [p for p, _ in mine] == [p for p, _ in theirs]
             np.testing.assert_allclose([s for _, s in mine], [s for _, s in theirs], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(on_device.score_some(asked[0], [3, 499, 3]), kept[[3, 499, 3]] @ asked[0], atol=1e-5)
-        assert [len(row) for row in on_device.search(asked[:1], 900)] == [500]
+        np.testing.assert_allclose(
+            on_device.score_some(questions[0], [3, 499, 3]), rounded[[3, 499, 3]] @ questions[0], atol=1e-5
+        )
+        assert [len(row) for row in on_device.search(questions[:1], 900)] == [500]
