@@ -251,7 +251,7 @@ class Segment:
         self.titles = [Field(file, f"title{i}", n_articles) for i in range(n_components)]
         self._frame = lru_cache(maxsize=32)(self._read_frame)
 
-    def _check(self, steps: npt.NDArray[np.int64]) -> None:
+    def _check(self, steps: Array) -> None:
         """Raise CorruptArtifactError unless articles are numbered 0, 1, ... and all counts agree."""
         n, n_articles = len(self.articles), len(self.article_starts) - 1
         agree = (
