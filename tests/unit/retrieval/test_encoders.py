@@ -134,8 +134,8 @@ def test_static_vectors_by_hand() -> None:
         for token in second:
             encoder.model.weight[token, 1] = 4.0 / len(second)
     # 다리 (3, 0) and 거울 (0, 4): together (3, 4) / 5; nothing known has no direction
-    found = encoder.encode_questions(["다리 거울", "다리", ""])[:, :2]
-    np.testing.assert_allclose(found, [[0.6, 0.8], [1.0, 0.0], [0.0, 0.0]], atol=1e-6)
+    vectors = encoder.encode_questions(["다리 거울", "다리", ""])[:, :2]
+    np.testing.assert_allclose(vectors, [[0.6, 0.8], [1.0, 0.0], [0.0, 0.0]], atol=1e-6)
 
 
 def test_fresh_static_vectors_count_rare_tokens_more() -> None:

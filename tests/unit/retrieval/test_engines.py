@@ -46,8 +46,8 @@ def test_peers_score_title_and_text_as_one(tmp_path: Path, engine: str, ranker: 
 def test_peers_find_the_demo_s_passages(demo_index: Index, engine: str):
     entries = [json.loads(line) for line in resource("demo/questions.jsonl").read_text(encoding="utf-8").splitlines()]
     peer = PackageSearch(demo_index, engine)
-    found = [bool(set(e["positive_ids"]) & set(ids(peer.search(e["question"], 5)))) for e in entries[::20]]
-    assert sum(found) >= 0.95 * len(found)
+    hits = [bool(set(e["positive_ids"]) & set(ids(peer.search(e["question"], 5)))) for e in entries[::20]]
+    assert sum(hits) >= 0.95 * len(hits)
 
 
 @pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
@@ -61,5 +61,5 @@ def test_peers_pass_over_deleted_passages(tmp_path: Path, small_index: Path, eng
     path = tmp_path / "kb"
     shutil.copytree(small_index, path)
     update_index(path, delete=["이순신#0"])
-    found = PackageSearch(Index.open(path), engine).search("거북선을 이끈 이순신의 기록", 5)
-    assert ids(found)[0] == "이순신#1" and "이순신#0" not in ids(found)
+    hits = PackageSearch(Index.open(path), engine).search("거북선을 이끈 이순신의 기록", 5)
+    assert ids(hits)[0] == "이순신#1" and "이순신#0" not in ids(hits)

@@ -67,9 +67,9 @@ def test_explanation_tells_the_penalty_from_the_shares(demo_index: Index, tmp_pa
     build_index(tmp_path / "kb", passages)
     index = Index.open(tmp_path / "kb", ranking=Ranking(article_penalty=0.1))
     hits = index.search("솔개는 누구", 3)
-    found = explain(index, "솔개는 누구", hits)
-    assert [[s.field for s in shares].count("article") for shares in found.hits] == [0, 1, 1]
-    assert [[s.field for s in shares].count("sentence") for shares in found.hits] == [1, 1, 1]
-    for hit, shares in zip(hits, found.hits, strict=True):
+    explanation = explain(index, "솔개는 누구", hits)
+    assert [[s.field for s in shares].count("article") for shares in explanation.hits] == [0, 1, 1]
+    assert [[s.field for s in shares].count("sentence") for shares in explanation.hits] == [1, 1, 1]
+    for hit, shares in zip(hits, explanation.hits, strict=True):
         assert sum(share.score for share in shares) == pytest.approx(hit.score, rel=1e-4)
-    assert found.hits[1][-1].score == pytest.approx(-0.1 * hits[0].score, rel=1e-4)
+    assert explanation.hits[1][-1].score == pytest.approx(-0.1 * hits[0].score, rel=1e-4)

@@ -136,17 +136,17 @@ def test_fusion_over_the_highest_by_hand():
 
 def test_fusion_over_the_range_by_hand():
     # dense 10, 20, 30 -> 0, 0.5, 1; sparse 0, 8, 2 -> 0, 1, 0.25: 1.1 · dense + sparse
-    found = fuse.Fusion("minmax", 1.1)(scores(10, 20, 30), scores(0, 8, 2))
-    assert found == pytest.approx([0, 0.55 + 1, 1.1 + 0.25])
-    assert found.dtype == np.float32
+    fused = fuse.Fusion("minmax", 1.1)(scores(10, 20, 30), scores(0, 8, 2))
+    assert fused == pytest.approx([0, 0.55 + 1, 1.1 + 0.25])
+    assert fused.dtype == np.float32
     assert fuse.Fusion("minmax")(scores(5, 5), scores(0, 2)) == pytest.approx([0, 1])
     assert fuse.Fusion("minmax")(scores(5), scores(3)) == pytest.approx([0])
 
 
 def test_fusion_by_rank_by_hand():
     # dense ranks 3, 1, 2; sparse ranks 1, 2, none: no term is shared
-    found = fuse.Fusion("rrf", 2.0, rrf_k=10)(scores(1, 9, 4), scores(7, 3, 0))
-    assert found == pytest.approx([2 / 13 + 1 / 11, 2 / 11 + 1 / 12, 2 / 12])
+    fused = fuse.Fusion("rrf", 2.0, rrf_k=10)(scores(1, 9, 4), scores(7, 3, 0))
+    assert fused == pytest.approx([2 / 13 + 1 / 11, 2 / 11 + 1 / 12, 2 / 12])
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))

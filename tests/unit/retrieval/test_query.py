@@ -25,8 +25,8 @@ def weighed(*words: tuple[str, list[list[str]]], spec: str = "kiwi+bigram*0.5", 
 
 def test_bigrams_of_endings_count_less():
     """Bigrams are component 1, which counts half."""
-    found = weighed(("이순신은", [["이순신"], ["이순", "순신", "신은"]]))
-    assert found == [("이순신", 0, 1.0), ("이순", 1, 0.5), ("순신", 1, 0.5), ("신은", 1, 0.15)]
+    query = weighed(("이순신은", [["이순신"], ["이순", "순신", "신은"]]))
+    assert query == [("이순신", 0, 1.0), ("이순", 1, 0.5), ("순신", 1, 0.5), ("신은", 1, 0.15)]
     # Where no morpheme is known there is no telling, so all count.
     assert weighed(("쀍뛟은", [[], ["쀍뛟", "뛟은"]])) == [("쀍뛟", 1, 0.5), ("뛟은", 1, 0.5)]
 
@@ -49,8 +49,8 @@ def test_bigrams_of_endings_count_less():
     ],
 )
 def test_bigrams_of_endings(word: str, stems: list[str], bigrams: list[str], endings: list[str]):
-    found = weighed((word, [stems, bigrams]), spec="kiwi+bigram")
-    assert [term for term, c, weight in found if c == 1 and weight < 1] == endings
+    query = weighed((word, [stems, bigrams]), spec="kiwi+bigram")
+    assert [term for term, c, weight in query if c == 1 and weight < 1] == endings
 
 
 @pytest.mark.parametrize(("other", "terms"), [("kiwi-all", ["법", "은"]), ("whitespace", ["법은"])])

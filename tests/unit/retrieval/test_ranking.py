@@ -32,7 +32,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 @pytest.mark.parametrize(
-    ("asked", "scores"),
+    ("question", "scores"),
     [
         ("a", [A0, A1, 0]),
         ("c", [0, C1, 0]),
@@ -44,15 +44,15 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Index:
         ("", [0, 0, 0]),
     ],
 )
-def test_bm25_by_hand(three: Index, asked: str, scores: list[float]):
-    assert three.score_sparse(asked) == pytest.approx(scores, abs=1e-6)
+def test_bm25_by_hand(three: Index, question: str, scores: list[float]):
+    assert three.score_sparse(question) == pytest.approx(scores, abs=1e-6)
     best = sorted((n for n in range(3) if scores[n]), key=lambda n: -scores[n])
-    assert ids(three.search(asked, 3)) == [str(n) for n in best]
-    assert [hit.score for hit in three.search(asked, 3)] == pytest.approx([scores[n] for n in best], abs=1e-6)
+    assert ids(three.search(question, 3)) == [str(n) for n in best]
+    assert [hit.score for hit in three.search(question, 3)] == pytest.approx([scores[n] for n in best], abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("ranker", "asked", "scores"),
+    ("ranker", "question", "scores"),
     [
         # K as above. okapi's idf: a stands in over half the passages, so 0; c: ln((3 - 1 + 0.5) / 1.5)
         ("okapi", "a", [0, 0, 0]),
@@ -66,8 +66,8 @@ def test_bm25_by_hand(three: Index, asked: str, scores: list[float]):
         ("tf-idf", "c", [0, (1 + log(3 / 2)) ** 2 / sqrt(3), 0]),
     ],
 )
-def test_rankers_by_hand(three: Index, ranker: str, asked: str, scores: list[float]):
-    assert three.ranked(ranker=ranker).score_sparse(asked) == pytest.approx(scores, abs=1e-6)
+def test_rankers_by_hand(three: Index, ranker: str, question: str, scores: list[float]):
+    assert three.ranked(ranker=ranker).score_sparse(question) == pytest.approx(scores, abs=1e-6)
 
 
 @pytest.mark.parametrize(("ranker", "delta"), [("bm25+", 1.0), ("bm25l", 0.5), ("lucene", 0.0), ("atire", 0.0)])
@@ -138,9 +138,9 @@ def test_bm25s_gives_the_same_scores_but_for_what_a_missing_term_is_worth(
     ours = random_index.ranked(ranker=ranker, k1=1.5, b=0.75, delta=0.5)
     for word in VOCABULARY[::30]:
         theirs = engine.get_scores([word])
-        there = np.array([word in terms for terms in package_terms])
-        assert ours.score_sparse(word) == pytest.approx(np.where(there, theirs, 0), rel=1e-4, abs=1e-4)
-        assert there.all() or theirs[~there].min() == theirs[~there].max() > 0
+        has_word = np.array([word in terms for terms in package_terms])
+        assert ours.score_sparse(word) == pytest.approx(np.where(has_word, theirs, 0), rel=1e-4, abs=1e-4)
+        assert has_word.all() or theirs[~has_word].min() == theirs[~has_word].max() > 0
 
 
 @pytest.mark.parametrize(("ranker", "engine"), [("okapi", rank_bm25.BM25Okapi), ("bm25+", rank_bm25.BM25Plus)])
@@ -153,11 +153,11 @@ def test_rank_bm25_gives_the_same_scores(random_index: Index, package_terms: lis
     theirs = engine(package_terms, k1=1.5, b=0.75)
     ours = random_index.ranked(ranker=ranker, k1=1.5, b=0.75)
     df = {word: sum(word in terms for terms in package_terms) for word in VOCABULARY}
-    asked = [word for word in VOCABULARY[::20] if 0 < df[word] < len(package_terms) / 2]
-    assert len(asked) > 10
-    for word in asked:
-        there = np.array([word in terms for terms in package_terms])
-        expected = np.where(there, theirs.get_scores([word]), 0)
+    words = [word for word in VOCABULARY[::20] if 0 < df[word] < len(package_terms) / 2]
+    assert len(words) > 10
+    for word in words:
+        has_word = np.array([word in terms for terms in package_terms])
+        expected = np.where(has_word, theirs.get_scores([word]), 0)
         assert ours.score_sparse(word) == pytest.approx(expected, rel=1e-5, abs=1e-5)
     if ranker == "okapi":
         common = max(df, key=lambda word: df[word])

@@ -28,8 +28,8 @@ def test_whole_scores_equal_loops_over_dicts(demo_index: Index, demo_questions: 
     analyzer = Analyzer()
 
     def terms_of(text: str) -> list[list[str]]:
-        found = analyzer.analyze(analyzer.units(text))
-        return [[term for analysis in found for term in analysis[c]] for c in range(2)]
+        analyses = analyzer.analyze(analyzer.units(text))
+        return [[term for analysis in analyses for term in analysis[c]] for c in range(2)]
 
     slow = SlowIndex(list(demo_index.passages), terms_of, title_weight=1.0)
     index = demo_index.ranked(article_penalty=0.0)
@@ -92,8 +92,8 @@ def test_terms_that_stand_together_by_hand(tmp_path: Path):
     # Scores of all passages are without: they are what the best are chosen by.
     assert index.score_sparse("x y") == pytest.approx([alone.get(p.id, 0.0) for p in passages], abs=1e-6)
     # Asked twice, counts twice; what weighs nothing adds nothing.
-    asked = [*ask("x", "x"), QueryTerm("y", 0, 0.0, "y")]
-    assert dict(index.sparse.search(asked, 9))[1] == pytest.approx(2 * x * once + 0.5 * 2 * x, abs=1e-6)
+    query = [*ask("x", "x"), QueryTerm("y", 0, 0.0, "y")]
+    assert dict(index.sparse.search(query, 9))[1] == pytest.approx(2 * x * once + 0.5 * 2 * x, abs=1e-6)
 
 
 def test_sentences_of_folded_letters(tmp_path: Path):
@@ -109,12 +109,12 @@ def test_further_passages_of_an_article_give_way(tmp_path: Path):
     index = build_and_open(tmp_path / "kb", passages, plain(b=0.0))
     # x stands in 3 of 5 passages, y in 1; B is to score 0.85 of what A's passages do.
     best = log(1 + 2.5 / 3.5) / 2.2
-    asked = [QueryTerm("x", 0, 1.0, ""), QueryTerm("y", 0, 0.85 * best / (log(1 + 4.5 / 1.5) / 2.2), "")]
-    found = {penalty: index.ranked(article_penalty=penalty).sparse.search(asked, 9) for penalty in (0.0, 0.1, 0.6)}
-    assert [position for position, _ in found[0.0]] == [0, 1, 2, 3]
-    assert [position for position, _ in found[0.1]] == [0, 1, 3, 2]
-    assert [score for _, score in found[0.1]] == pytest.approx([best, 0.9 * best, 0.85 * best, 0.8 * best], rel=1e-5)
-    assert [position for position, _ in found[0.6]] == [0, 3, 1]  # 1 - 2 · 0.6 is less than nothing
+    query = [QueryTerm("x", 0, 1.0, ""), QueryTerm("y", 0, 0.85 * best / (log(1 + 4.5 / 1.5) / 2.2), "")]
+    hits = {penalty: index.ranked(article_penalty=penalty).sparse.search(query, 9) for penalty in (0.0, 0.1, 0.6)}
+    assert [position for position, _ in hits[0.0]] == [0, 1, 2, 3]
+    assert [position for position, _ in hits[0.1]] == [0, 1, 3, 2]
+    assert [score for _, score in hits[0.1]] == pytest.approx([best, 0.9 * best, 0.85 * best, 0.8 * best], rel=1e-5)
+    assert [position for position, _ in hits[0.6]] == [0, 3, 1]  # 1 - 2 · 0.6 is less than nothing
 
 
 def test_an_article_of_many_passages_does_not_fill_the_list(tmp_path: Path):
@@ -151,7 +151,7 @@ def deleted_by_chance(rng: random.Random, index: Index, share: float) -> list[np
     return [np.array(sorted(rng.sample(range(len(s)), int(len(s) * share))), np.uint16) for s in index.segments]
 
 
-def asked_by_chance(rng: random.Random) -> list[QueryTerm]:
+def random_query(rng: random.Random) -> list[QueryTerm]:
     words = random_question(rng).split()
     return [QueryTerm(word, 0, rng.choice([1.0, 1.0, 0.3]), word) for word in words]
 
@@ -169,12 +169,12 @@ def test_pruned_search_finds_what_full_scores_say(
             ranking = plain(ranker, k1, b, title_weight=title_weight)
             index = pruning(segmented, ranking, deleted)
             for _ in range(4):
-                asked = asked_by_chance(rng)
-                scores = index.score_all(asked)
+                query = random_query(rng)
+                scores = index.score_all(query)
                 assert not any(scores[position] for position in gone)
                 ranked = [(int(n), float(scores[n])) for n in np.argsort(-scores, kind="stable") if scores[n] > 0]
                 for k in (1, 3, 10, 100):
-                    assert index.search(asked, k) == ranked[:k]
+                    assert index.search(query, k) == ranked[:k]
     assert len(pruned) > 100
 
 
@@ -196,17 +196,17 @@ def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned:
     index = pruning(segmented, ranking, deleted)
     moved = 0
     for _ in range(20):
-        asked = asked_by_chance(rng)
-        scores = index.score_all(asked)
+        query = random_query(rng)
+        scores = index.score_all(query)
         order = [int(n) for n in np.argsort(-scores, kind="stable") if scores[n] > 0]
-        terms = [(term.text, 0, term.weight) for term in asked]
+        terms = [(term.text, 0, term.weight) for term in query]
         together = {n: 0.5 * slow.together(int(among_live[n]), terms) for n in order[:120]}
         for k in (1, 10, 30):
             pool = {n: float(scores[n]) + together[n] for n in order[: max(3 * k, 30)]}
             best = sorted(pool, key=lambda n: (-pool[n], n))[:k]
-            found = index.search(asked, k)
-            assert [score for _, score in found] == pytest.approx([pool[n] for n in best], rel=1e-5)
-            assert [pool[n] for n, _ in found] == pytest.approx([pool[n] for n in best], rel=1e-5)
+            hits = index.search(query, k)
+            assert [score for _, score in hits] == pytest.approx([pool[n] for n in best], rel=1e-5)
+            assert [pool[n] for n, _ in hits] == pytest.approx([pool[n] for n in best], rel=1e-5)
             moved += best != order[:k]
     assert moved > 5 and len(pruned) > 5
 
@@ -214,12 +214,12 @@ def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned:
 def test_scores_do_not_depend_on_what_is_pruned(segmented: Index, pruned: list[int]):
     """But for rounding, since the order of adding differs."""
     ranking = plain(title_weight=1.0)
-    some, none = pruning(segmented, ranking), pruning(segmented, ranking, pruned_from=100_000)
+    with_pruning, without = pruning(segmented, ranking), pruning(segmented, ranking, pruned_from=100_000)
     queries = [ask(*random_question(random.Random(seed)).split()) for seed in range(20)]
-    scores = [[score for _, score in some.search(query, 10)] for query in queries]
+    scores = [[score for _, score in with_pruning.search(query, 10)] for query in queries]
     n = len(pruned)
     for query, expected in zip(queries, scores, strict=True):
-        assert [score for _, score in none.search(query, 10)] == pytest.approx(expected, rel=1e-5)
+        assert [score for _, score in without.search(query, 10)] == pytest.approx(expected, rel=1e-5)
     assert len(pruned) == n > 0
 
 

@@ -76,7 +76,9 @@ def test_composed_and_decomposed_questions_and_corpora(tmp_path: Path):
         corpus.write_text("".join(unicodedata.normalize(form, json.dumps(e, ensure_ascii=False)) + "\n" for e in lines))
         build_index(tmp_path / form, read_corpus([str(corpus)]))
         index = Index.open(tmp_path / form)
-        results += [index.search(clean(unicodedata.normalize(asked, "이순신은 누구?")), 5) for asked in ("NFC", "NFD")]
+        results += [
+            index.search(clean(unicodedata.normalize(form_asked, "이순신은 누구?")), 5) for form_asked in ("NFC", "NFD")
+        ]
     assert results[0] and all(result == results[0] for result in results)
 
 

@@ -146,7 +146,7 @@ def test_shards_of_other_shares_are_no_shards_of_these(kb: Path) -> None:
 
 
 def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
-    name = f".{kb.name}.vectors-{'f' * 16}-gen-"
+    name = f".{kb.name}.vectors-{'f' * 16}-{shards.SHARD}-gen-"
     old, now, others = (kb.with_name(n) for n in (name + "0", name + "1", f".{kb.name}2.vectors-{'f' * 16}-gen-0"))
     for folder in (old, now, others):
         claim_folder(folder)
@@ -159,7 +159,8 @@ def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
 
 
 def test_vectors_are_not_put_among_someone_elses_files(kb: Path) -> None:
-    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-gen-1") / "thesis.txt"
+    size = shards.shard_size(len(PASSAGES), 1)
+    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-{size}-gen-1") / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
     with pytest.raises(InputError, match="vectors-"):
@@ -285,17 +286,19 @@ def test_sizes_by_hand() -> None:
 
 def test_torch_on_a_device_finds_what_faiss_finds() -> None:
     vectors = np.random.default_rng(4).standard_normal((500, 16)).astype(np.float32)
-    asked = np.random.default_rng(5).standard_normal((7, 16)).astype(np.float32)
+    questions = np.random.default_rng(5).standard_normal((7, 16)).astype(np.float32)
     for factory in ("Flat", "SQ8", "IVF8,Flat"):
         index = DenseIndex.build([vectors], 16, factory)
         if factory.startswith("IVF"):
             index._index.make_direct_map()
         on_device = TorchIndex(index, torch.device("cpu"))
-        kept = index.vectors(0, 500)  # as 8 bits have rounded them
-        exact = DenseIndex.build([kept], 16)
+        rounded = index.vectors(0, 500)  # as 8 bits have rounded them
+        exact = DenseIndex.build([rounded], 16)
         assert len(on_device) == 500
-        for mine, theirs in zip(on_device.search(asked, 20), exact.search(asked, 20), strict=True):
+        for mine, theirs in zip(on_device.search(questions, 20), exact.search(questions, 20), strict=True):
             assert [p for p, _ in mine] == [p for p, _ in theirs]
             np.testing.assert_allclose([s for _, s in mine], [s for _, s in theirs], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(on_device.score_some(asked[0], [3, 499, 3]), kept[[3, 499, 3]] @ asked[0], atol=1e-5)
-        assert [len(row) for row in on_device.search(asked[:1], 900)] == [500]
+        np.testing.assert_allclose(
+            on_device.score_some(questions[0], [3, 499, 3]), rounded[[3, 499, 3]] @ questions[0], atol=1e-5
+        )
+        assert [len(row) for row in on_device.search(questions[:1], 900)] == [500]

@@ -25,7 +25,7 @@ from kofid.retrieval.hybrid import VectorSearch
 from kofid.retrieval.index import Index
 from kofid.retrieval.reranker import CrossEncoder
 from kofid.storage.bundled import resource
-from kofid.training.retriever import fresh_static
+from kofid.training.encoder import fresh_static
 from kofid.training.tokenizers import train_wordpiece
 from kofid.types import Passage
 
