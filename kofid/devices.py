@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kofid.errors import ResourceError
-from kofid.language import say
+from kofid.language import say, setting
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ResourceError(
             say(
-                f"장치 '{name}'을(를) 쓸 수 없습니다. --device cpu 로 해 보세요.",
-                f"no device '{name}'; try --device cpu",
+                f"장치 '{name}'을(를) 쓸 수 없습니다. {setting('device', 'cpu')} 로 해 보세요.",
+                f"no device '{name}'; try {setting('device', 'cpu')}",
             )
         ) from error
     return device

@@ -76,6 +76,8 @@ class Reader(Protocol):
 
 # Finds at most so many passages for a question, best first.
 Search = Callable[[str, int], list[Hit]]
+# Orders an example's passages anew, best first.
+Rerank = Callable[[Example], list[Hit]]
 # Passes items on and shows how far they are: (items, what is done with them, how many there are where that is known).
 Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 # Is told of a training run's (step, steps in all, last loss).

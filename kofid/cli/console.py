@@ -1,23 +1,91 @@
-"""What commands share: tables, JSON and progress on a terminal or in a pipe."""
+"""What commands share: text made safe to show, tables, JSON and progress, on a terminal or in a pipe."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from kofid.language import say
 
 if TYPE_CHECKING:
-    from kofid.types import OnStep
+    from kofid import OnStep
 
-quiet = False
+# What a terminal obeys or nobody sees: C0 and C1 controls but tab and newline, marks that turn the direction of writing
+# (Unicode TR36, "bidirectional text spoofing"), line separators, and halves of surrogate pairs.
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Choose whether progress and notes are left out from now on."""
+    global _quiet  # noqa: PLW0603
+    _quiet = quiet
+
+
+# --- text ----------------------------------------------------------------------------------------------------
+
+
+def visible(text: str) -> str:
+    r"""Return text with what a terminal would obey or hide written out; tabs and line ends stay.
+
+    >>> visible("가\x1b[31m나\u202e다")
+    '가\\x1b[31m나\\u202e다'
+    """
+    return _UNSEEN.sub(lambda match: _written_out(ord(match.group())), text)
+
+
+def _written_out(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file's name that is no UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def visible_line(text: str) -> str:
+    r"""Return text of one line: as ``visible``, line ends written out, too.
+
+    >>> visible_line("제목\n답: 없음")
+    '제목\\n답: 없음'
+    """
+    return visible(text).replace("\n", "\\n")
+
+
+# --- streams -------------------------------------------------------------------------------------------------
+
+
+def prepare_streams() -> None:
+    """Make standard streams safe to use: closed ones fail when used, and letters that a terminal lacks are replaced.
+
+    A closed one is opened the wrong way round (as gnulib's stdopen does), so that no other file gets its number.
+    """
+    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+
+
+def discard(stream: TextIO) -> None:
+    """Send the rest of what is written to a stream nowhere, so that Python can flush it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        stream.flush()
 
 
 def wants_json(flag: bool) -> bool:
@@ -26,28 +94,44 @@ def wants_json(flag: bool) -> bool:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    """Print one object on one line; what a terminal would obey, or its encoding lacks, is escaped as JSON has it."""
+    line = _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(value, ensure_ascii=False))
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(value)
+    typer.echo(line)
+
+
+def tell(message: str, *, red: bool = False) -> None:
+    """Say something to the person on standard error; where that cannot be written to, there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        typer.secho(visible(message), err=True, fg=typer.colors.RED if red and sys.stderr.isatty() else None)
 
 
 def note(message: str) -> None:
-    """Say something to the person, not to the pipe."""
-    if not quiet:
-        typer.echo(message, err=True)
+    """Say something to the person, unless quiet is asked for."""
+    if not _quiet:
+        tell(message)
+
+
+# --- tables --------------------------------------------------------------------------------------------------
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; columns of numbers are set right."""
+    """Print a table, nothing in it taken for markup; columns of numbers are set right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     rows = list(rows)
-    table = Table(title=title or None, title_justify="left")
+    heading = Text(visible_line(title), "italic") if title else None
+    table = Table(title=heading, title_justify="left")
     for i, column in enumerate(columns):
         numeric = all(not row[i] or row[i].lstrip("+-<")[:1].isdigit() for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(visible_line(column)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table)
 
 
@@ -69,8 +153,11 @@ def percentages(metrics: Mapping[str, float]) -> list[str]:
     return [f"{value:,}" if isinstance(value, int) else f"{100 * value:.1f}" for value in metrics.values()]
 
 
+# --- progress ------------------------------------------------------------------------------------------------
+
+
 def _shows_progress() -> bool:
-    return sys.stderr.isatty() and not quiet and not os.environ.get("CI")
+    return sys.stderr.isatty() and not _quiet and not os.environ.get("CI")
 
 
 def progress(items: Iterable[Any], what: str, total: int | None = None) -> Iterable[Any]:
@@ -131,10 +218,10 @@ def _bar() -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -142,11 +229,16 @@ def _bar() -> Any:
 
 
 def calm_libraries() -> None:
-    """Keep Transformers' and tqdm's own bars and notices off standard error."""
+    """Keep the bars and notices of libraries off standard error, loaded already or later."""
+    import logging
     import warnings
 
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what is wrong with a file is said once, by us
+    for name, value in (("TRANSFORMERS_VERBOSITY", "error"), ("HF_HUB_DISABLE_PROGRESS_BARS", "1")):
+        os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module=r"transformers|torch|accelerate")
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()

@@ -12,13 +12,13 @@ from kofid.errors import UsageError
 from kofid.evaluation.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
 from kofid.formats.json_shapes import evaluation_to_json
 from kofid.korean.answers import character_f1, exact_match, robust_match
-from kofid.korean.questions import ASKS, question_type
+from kofid.korean.questions import TYPE_CODES, question_type
 from kofid.language import say
 from kofid.pipeline import Pipeline
 from kofid.reader.confidence import SURE
 from kofid.types import Answer, Example, Hit, Progress, Question, Reader, silent
 
-QUESTION_TYPES = (*ASKS, "other")
+QUESTION_TYPES = (*TYPE_CODES, "other")
 _TARGET_ACCURACY = 0.75
 
 
@@ -187,6 +187,10 @@ def evaluate(pipeline: Pipeline, questions: Iterable[Question], *, progress: Pro
     """Ask a pipeline the questions that have known answers, and return what its answers are worth.
 
     Raises UsageError where no question has answers.
+
+    >>> from kofid.pipeline import open_demo
+    >>> evaluate(open_demo(), [Question("임진왜란은 언제 일어났나?", answers=("1592년 4월 13일",))]).summary()["em"]
+    1.0
     """
     known = _with_answers(list(questions))
     replies = progress(known, say("답하는 중", "answering"), len(known))

@@ -243,24 +243,24 @@ def _quiet_transformers() -> None:
 # --- the table ------------------------------------------------------------------------------------------------
 
 
-def columns() -> list[str]:
+def ablation_columns() -> list[str]:
     """Return the heads of the table of an ablation."""
     names = [say("변형", "variant"), "EM", "F1", "EM robust"]
     return [*names, say("초/질문", "s/question"), say("메모리 MiB", "memory MiB"), say("매개변수", "parameters")]
 
 
-def cells(row: Row) -> list[str]:
+def ablation_cells(row: Row) -> list[str]:
     """Return one row of such a table."""
     scores = [f"{100 * score:.1f}" for score in (row.em, row.f1, row.em_robust)]
     return [row.name, *scores, f"{row.seconds:.3f}", f"{row.peak_mb:,}", f"{row.parameters:,}"]
 
 
-def write_table(path: Path, rows: Sequence[Row]) -> None:
+def write_ablation(path: Path, rows: Sequence[Row]) -> None:
     """Write the table as Markdown."""
-    write_file(path, markdown_table(columns(), [cells(row) for row in rows]))
+    write_file(path, markdown_table(ablation_columns(), [ablation_cells(row) for row in rows]))
 
 
-def plot_rows(path: Path, rows: Sequence[Row]) -> None:
+def plot_ablation(path: Path, rows: Sequence[Row]) -> None:
     """Write a plot of EM against seconds a question, a point a variant; as ``write_plot`` does."""
     points = [(row.name, row.seconds, 100 * row.em) for row in rows]
     write_scatter(path, points, say("초/질문", "seconds a question"), "EM (%)")

@@ -18,7 +18,7 @@ from typing import Any
 from kofid.errors import InputError, UsageError
 from kofid.evaluation.comparison import System
 from kofid.evaluation.rankings import read_measures
-from kofid.experiments.settings import assign
+from kofid.experiments.settings import assign_settings
 from kofid.experiments.steps import UNWATCHED, OnBegin, Step, Watcher, measure_step, run_steps, vectors_step
 from kofid.formats import read_questions
 from kofid.formats.json_shapes import question_to_json
@@ -75,7 +75,7 @@ class Grid:
     def read(cls, path: Path, folder: Path) -> Grid:
         """Read a TOML file; raise InputError for one that is not, UsageError for what it may not say."""
         table = _Table.read(path)
-        training, contrast, options = assign(table.options, Training(), SUITED_CONTRAST, RETRIEVER)
+        training, contrast, options = assign_settings(table.options, Training(), SUITED_CONTRAST, RETRIEVER)
         factors = table.factors
         weights: Sequence[float | None] = factors.get("lambda", [None])
         methods = [FusionMethod(str(method)) for method in factors.get("fusion", ["max"])]

@@ -33,7 +33,7 @@ from kofid.training.options import DISTILLED, Distillation, Stage, TrainOptions
 from kofid.types import Example
 
 MODES = (SearchMode.DENSE, SearchMode.CROSS)
-MEASURES = ("hit@1", "hit@5", "hit@20", "mrr@10")
+ROUND_MEASURES = ("hit@1", "hit@5", "hit@20", "mrr@10")
 _UNTRAINED = ("fresh:", "static:")
 
 
@@ -171,6 +171,6 @@ class Rounds:
                 if file.is_file():
                     questions = list(read_measures(str(file)).values())
                     n = len(questions)
-                    means = {name: sum(measures[name] for measures in questions) / n for name in MEASURES}
+                    means = {name: sum(measures[name] for measures in questions) / n for name in ROUND_MEASURES}
                     rows.append(RoundFigures(number, mode, n, means))
         return rows

@@ -21,14 +21,14 @@ _OPTION_NAMES = {
 _TRUTHS: dict[object, bool] = {"": True, "true": True, "false": False, True: True, False: False}
 
 
-def assign(values: Mapping[str, object], *groups: Any) -> tuple[Any, ...]:
+def assign_settings(values: Mapping[str, object], *groups: Any) -> tuple[Any, ...]:
     """Return frozen dataclasses with the ``values`` of their fields; a value may be text.
 
     A name may have hyphens, as the options of commands do. Raises UsageError for a name that no group has, and for a
     value that does not suit it.
 
     >>> from kofid.retrieval.fusion import Fusion
-    >>> assign({"rrf-k": "10"}, Fusion())[0].rrf_k
+    >>> assign_settings({"rrf-k": "10"}, Fusion())[0].rrf_k
     10
     """
     renamed = {_OPTION_NAMES.get(name, name): value for name, value in _underscored(values).items()}

@@ -53,6 +53,11 @@ class Tuned:
     p: float
     trials: list[Trial]
 
+    @property
+    def objective(self) -> str:
+        """The measure that was tuned for."""
+        return OBJECTIVE
+
     def to_json(self) -> dict[str, Any]:
         """Return it without the index."""
         figures = {"before": self.before, "after": self.after, "p": self.p}
@@ -95,7 +100,7 @@ def _setting(index: Index, name: str, value: float) -> dict[str, Any] | None:
     components = [f"weight of {component.name}" for component in index.analyzer.components]
     weights = list(index.weights)
     weights[components.index(name)] = value
-    return {"weights": weights} if weights != index.weights else None
+    return {"weights": weights} if weights != list(index.weights) else None
 
 
 def _reciprocal_ranks(index: Index, questions: Sequence[Question]) -> list[float]:

@@ -1,7 +1,8 @@
-"""Questions from files: JSONL, SQuAD/KorQuAD JSON, FiD JSON, or one question a line."""
+"""Questions from files: JSONL, SQuAD/KorQuAD JSON, FiD JSON, CSV, or one question a line."""
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
@@ -16,11 +17,15 @@ from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Question
 
-_SUFFIXES = {".jsonl", ".json", ".txt", ".tsv", ".gz", ".xz", ".zst", ".bz2"}
+_SUFFIXES = {".jsonl", ".json", ".txt", ".tsv", ".csv", ".gz", ".xz", ".zst", ".bz2"}
 
 
 def is_question_file(argument: str) -> bool:
-    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question."""
+    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question.
+
+    >>> is_question_file("-"), is_question_file("누가 썼나?")
+    (True, False)
+    """
     if argument == "-":
         return True
     try:
@@ -30,17 +35,38 @@ def is_question_file(argument: str) -> bool:
 
 
 def looks_like_missing_file(argument: str) -> bool:
-    """Tell whether an argument was surely meant as a file that is not there."""
+    """Tell whether an argument was surely meant as a file that is not there.
+
+    >>> looks_like_missing_file("none.jsonl"), looks_like_missing_file("node.js는 무엇인가?")
+    (True, False)
+    """
     return Path(argument[:200]).suffix in _SUFFIXES and " " not in argument and not is_question_file(argument)
+
+
+def typed_question(text: str, number: int) -> Question:
+    """Return a question as a person typed it, in clean Unicode; its number is its id.
+
+    >>> typed_question(" 누가 썼나? ", 1)
+    Question(text='누가 썼나?', id='1', answers=(), positive_ids=())
+    """
+    return Question(clean(text).strip(), id=str(number))
 
 
 def read_questions(source: str, encoding: str | None = None) -> Iterator[Question]:
     """Yield questions, in file order. Raises InputError naming file and line.
 
-    A file whose first line opens no JSON is plain text, one question a line.
+    A CSV file has a column ``question`` (or 질문). Another file whose first line opens no JSON is plain text, one question
+    a line.
+
+    >>> from kofid.storage.bundled import resource
+    >>> next(read_questions(str(resource("demo/questions.jsonl")))).answers
+    ('전형필',)
     """
     if looks_like_missing_file(source):
         raise InputError(say(f"{source}: 그런 파일이 없습니다", f"{source}: no such file"))
+    if Path(source).suffix.lower() == ".csv":
+        yield from _csv_questions(source, encoding)
+        return
     lines = read_lines(source, encoding)
     first = next((entry for entry in lines if entry[1].strip()), None)
     if first is None:
@@ -56,6 +82,26 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
                 yield from (_squad_question(entry, passage.id) for entry in entries)
         else:
             yield question_of(record)
+
+
+def _csv_questions(source: str, encoding: str | None) -> Iterator[Question]:
+    rows = csv.reader(line + "\n" for _, line in read_lines(source, encoding))
+    header = [name.strip().lower() for name in next(rows, [])]
+    columns = {name: header.index(name) for name in ("question", "질문", "id", "answer") if name in header}
+    column = columns.get("question", columns.get("질문"))
+    if column is None:
+        raise InputError(
+            say(
+                f"{source}:1: 'question'(질문) 열이 없습니다. 첫 줄에 열 이름을 적으세요: {', '.join(header)}",
+                f"{source}:1: no column 'question'; the first line must name the columns: {', '.join(header)}",
+            )
+        )
+    for number, row in enumerate(rows, 1):
+        cells = [clean(cell).strip() for cell in row] + [""] * (len(header) - len(row))
+        if cells[column]:
+            answer = cells[columns["answer"]] if "answer" in columns else ""
+            name = cells[columns["id"]] if "id" in columns else ""
+            yield Question(cells[column], name or str(number), (answer,) if answer else ())
 
 
 def question_of(record: Record) -> Question:

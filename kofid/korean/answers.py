@@ -1,4 +1,4 @@
-"""When two answers are the same, and where a text says one."""
+"""Answers: when two are the same, and where a text says one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import string
 import unicodedata
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 
 from kofid.korean.particles import is_particle_after
 
+# --- two answers: the same? ----------------------------------------------------------------------------------
+
 _KORQUAD_IGNORED = str.maketrans({c: " " for c in "'\"《》<>〈〉()‘’"})
-
-
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -41,20 +42,16 @@ def _f1(prediction: str, answer: str) -> float:
     return 2 * same / (predicted.total() + gold.total()) if same else 0.0
 
 
+_NUMBER_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_MIDDLE_DOTS = str.maketrans({c: "·" for c in "ㆍ‧・•ᆞ∙"})
+# Signs that tell numbers apart: 3.5, 3-1, 1:1, 3/4, and a minus before a number.
+_NUMBER_SIGN = re.compile(r"(?<=\d)[.:/~\-](?=\d)|(?<![^\W_])-(?=\d)")
+
+
 def fold(text: str) -> str:
     """Return ``text`` in NFKC and lower case, one kind of middle dot, no commas inside numbers."""
     text = unicodedata.normalize("NFKC", text.translate(_MIDDLE_DOTS)).lower()
     return _NUMBER_COMMA.sub("", text)
-
-
-_NUMBER_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-
-
-_MIDDLE_DOTS = str.maketrans({c: "·" for c in "ㆍ‧・•ᆞ∙"})
-
-
-# Signs that tell numbers apart: 3.5, 3-1, 1:1, 3/4, and a minus before a number.
-_NUMBER_SIGN = re.compile(r"(?<=\d)[.:/~\-](?=\d)|(?<![^\W_])-(?=\d)")
 
 
 def normalize_robust(answer: str) -> str:
@@ -84,16 +81,20 @@ def _same_but_particle(a: str, b: str) -> bool:
     return bool(b) and (a == b or (a.startswith(b) and is_particle_after(b, a[len(b) :])))
 
 
+# --- a text: where does it say an answer? --------------------------------------------------------------------
+
+
 @lru_cache(maxsize=4096)
 def _answer_pattern(answer: str) -> re.Pattern[str] | None:
     """Return a pattern of the answer's letters; the text may have other signs between them than the answer has."""
     text = fold(answer)
-    kept = [i for i, c in enumerate(text) if c.isalnum()]
-    if not kept:
+    letters = [i for i, c in enumerate(text) if c.isalnum()]
+    if not letters:
         return None
-    minus = r"-\s?" if text[kept[0]].isdigit() and text[: kept[0]].endswith("-") else ""
-    parts = [minus + re.escape(text[kept[0]])]
-    for before, here in zip(kept, kept[1:], strict=False):
+    first = letters[0]
+    minus = r"-\s?" if text[first].isdigit() and text[:first].endswith("-") else ""
+    parts = [minus + re.escape(text[first])]
+    for before, here in pairwise(letters):
         between = text[before + 1 : here].strip()
         if text[before].isdigit() and text[here].isdigit():  # 3.5 is not 35
             gap = rf"\s?{re.escape(between)}\s?" if between else (r"\s+" if here > before + 1 else "")
@@ -131,37 +132,38 @@ def find_answer(text: str, answer: str) -> list[tuple[int, int]]:
     folded = fold(text)
     pattern = _answer_pattern(answer)
     matches = pattern.finditer(folded) if pattern else ()
-    found = [(match.start(), match.end()) for match in matches if _is_word(folded, match.start(), match.end())]
-    if not found:
+    words = [match.span() for match in matches if _is_word(folded, *match.span())]
+    if not words:
         return []
-    places = _places(text, folded)
-    if places is None:
-        return [(match.start(), match.end()) for match in re.finditer(re.escape(answer), text)]
+    offsets = _offsets(text, folded)
+    if offsets is None:
+        return [match.span() for match in re.finditer(re.escape(answer), text)]
     before = next((i for i, c in enumerate(answer) if c.isalnum()), 0)
     spans = []
-    for first, last in found:
-        start, end = places[first][0], places[last - 1][1]
+    for first, last in words:
+        start, end = offsets[first][0], offsets[last - 1][1]
         whole = max(0, start - before)
         literal = text.startswith(answer, whole) and whole + len(answer) >= end
         spans.append((whole, whole + len(answer)) if literal else (start, end))
     return spans
 
 
-def _places(text: str, folded: str) -> list[tuple[int, int]] | None:
-    """Return the offsets in ``text`` that each character of ``folded``, its fold, comes from; None if that is unknown."""
+def _offsets(text: str, folded: str) -> list[tuple[int, int]] | None:
+    """Return the (start, end) in ``text`` of what became each character of ``folded``, its fold; None if unknown."""
     pieces: list[str] = []
-    places: list[tuple[int, int]] = []
+    offsets: list[tuple[int, int]] = []
     start = 0
     for end in range(1, len(text) + 1):
         if end < len(text) and _joins(text[end]):
             continue
         piece = unicodedata.normalize("NFKC", text[start:end].translate(_MIDDLE_DOTS)).lower()
         pieces.append(piece)
-        places.extend([(start, end)] * len(piece))
+        offsets.extend([(start, end)] * len(piece))
         start = end
-    commas = {match.start() for match in _NUMBER_COMMA.finditer("".join(pieces))}
-    kept = [(c, place) for i, (c, place) in enumerate(zip("".join(pieces), places, strict=True)) if i not in commas]
-    return [place for _, place in kept] if "".join(c for c, _ in kept) == folded else None
+    characters = "".join(pieces)
+    commas = {match.start() for match in _NUMBER_COMMA.finditer(characters)}
+    rest = [i for i in range(len(characters)) if i not in commas]
+    return [offsets[i] for i in rest] if "".join(characters[i] for i in rest) == folded else None
 
 
 def _joins(char: str) -> bool:
@@ -176,21 +178,22 @@ def _joins(char: str) -> bool:
 
 def _is_word(text: str, start: int, end: int) -> bool:
     """Tell whether text[start:end] stands by itself: no letter, digit or part of a number continues it."""
-    if start and _kind(text[start - 1]) == _kind(text[start]) != "other":
+    if start and _script(text[start - 1]) == _script(text[start]) != "other":
         return False
     if text[start].isdigit() and re.search(r"\d[.:/~\-]$|(?<![^\W_])-$", text[:start][-3:]):
         return False
     rest = text[end:]
     last = text[end - 1]
-    if _kind(last) == "hangul":
+    if _script(last) == "hangul":
         suffix = re.match(r"[가-힣]*", rest)
         return not (suffix and suffix.group()) or is_particle_after(text[start:end], suffix.group())
     if last.isdigit() and re.match(r"[.:/~\-]\d|\s?[십백천만억조]", rest):
         return False
-    return not rest or _kind(rest[0]) != _kind(last)
+    return not rest or _script(rest[0]) != _script(last)
 
 
-def _kind(char: str) -> str:
+def _script(char: str) -> str:
+    """Return hangul, digit, letter or other."""
     if "가" <= char <= "힣":
         return "hangul"
     if char.isdigit():

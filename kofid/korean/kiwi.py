@@ -1,9 +1,16 @@
-"""Kiwi, loaded once a process: it costs seconds and half a gigabyte."""
+"""Kiwi, loaded once a process: it costs seconds and half a gigabyte.
+
+Threads may share it. A loaded Kiwi is only read, and its pool of workers takes batches from several threads; loading
+alone is guarded here.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,6 +24,7 @@ _TAGS = """NNG NNP NNB NR NP VV VA VX VCP VCN MM MAG MAJ IC XPN XSN XSV XSA XSM 
 ALL_TAGS = frozenset(_TAGS.split())
 TAGS = frozenset(_TAGS.partition("\n")[0].split())
 _workers = -1
+_loading = threading.Lock()
 
 
 class Morpheme(NamedTuple):
@@ -28,18 +36,24 @@ class Morpheme(NamedTuple):
     end: int
 
 
-@lru_cache(maxsize=2)
 def kiwi(user_words: tuple[str, ...] = ()) -> Kiwi:
     """Return the process's one Kiwi, using all processors for batches; one more for a user dictionary.
 
     ``user_words`` are lines of form, tag (NNP when left out) and score (0), separated by tabs.
     """
+    with _loading:  # threads that come together wait for one Kiwi, and do not load one each
+        return _load(user_words)
+
+
+@lru_cache(maxsize=2)
+def _load(user_words: tuple[str, ...]) -> Kiwi:
     from kiwipiepy import Kiwi
 
     analyzer = Kiwi(num_workers=_workers)
     for line in user_words:
         form, tag, score = (*line.split("\t"), "", "")[:3]
         analyzer.add_user_word(form, tag or "NNP", float(score or 0))
+    analyzer.tokenize("")  # the dictionary is built at the first analysis: now, while no other thread is there
     return analyzer
 
 
@@ -73,36 +87,32 @@ def is_known(word: str, user_words: tuple[str, ...] = ()) -> bool:
 
 def analyze_many(texts: Iterable[str], user_words: tuple[str, ...] = ()) -> Iterator[list[Morpheme]]:
     """Yield the morphemes of each text, analysing several at once; long texts in pieces cut at spaces."""
-    pieces: list[tuple[int, list[int]]] = []
+    starts: deque[list[int]] = deque()  # of each text's pieces, for texts whose morphemes are to come
 
-    def feed() -> Iterator[str]:
+    def pieces() -> Iterator[str]:
         for text in texts:
-            cuts = _pieces(text)
-            pieces.append((len(cuts), [start for start, _ in cuts]))
-            yield from (text[start:end] for start, end in cuts)
+            spans = _pieces(text)
+            starts.append([start for start, _ in spans])
+            yield from (text[start:end] for start, end in spans)
 
-    results = kiwi(user_words).tokenize(feed())
-    done = 0
-    morphemes: list[Morpheme] = []
-    taken = 0
-    for tokens in results:
-        count, starts = pieces[done]
-        offset = starts[taken]
-        morphemes.extend(Morpheme(t.form, t.tag, offset + t.start, offset + t.start + t.len) for t in tokens)
-        taken += 1
-        if taken == count:
-            yield morphemes
-            pieces[done] = (0, [])
-            done, taken, morphemes = done + 1, 0, []
+    results = kiwi(user_words).tokenize(pieces())
+    for first in results:
+        text_starts = starts.popleft()
+        tokens = (first, *islice(results, len(text_starts) - 1))
+        yield [
+            Morpheme(t.form, t.tag, start + t.start, start + t.start + t.len)
+            for start, piece in zip(text_starts, tokens, strict=True)
+            for t in piece
+        ]
 
 
 def _pieces(text: str) -> list[tuple[int, int]]:
     """Return (start, end) of pieces of at most MAX_PIECE characters, cut at whitespace where there is some."""
-    cuts = []
+    spans = []
     start = 0
     while len(text) - start > MAX_PIECE:
         end = max(text.rfind(" ", start, start + MAX_PIECE), text.rfind("\n", start, start + MAX_PIECE))
         end = end if end > start else start + MAX_PIECE
-        cuts.append((start, end))
+        spans.append((start, end))
         start = end
-    return [*cuts, (start, len(text))]
+    return [*spans, (start, len(text))]

@@ -1,4 +1,4 @@
-"""Korean text: clean Unicode, sentences, and when two answers are the same."""
+"""Korean text: clean Unicode, and sentences."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def clean(text: str) -> str:
 
 
 def _cut_mark_runs(match: re.Match[str]) -> str:
-    kept = []
+    characters = []
     marks = 0
     for character in match.group():
         marks = marks + 1 if unicodedata.combining(character) else 0
         if marks <= _MAX_MARKS:
-            kept.append(character)
-    return "".join(kept)
+            characters.append(character)
+    return "".join(characters)
 
 
 # --- sentences -----------------------------------------------------------------------------------------------
@@ -46,9 +46,3 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
         start = match.end()
     spans.append((start, len(text)))
     return [(a, b) for a, b in spans if text[a:b].strip()]
-
-
-# --- particles -----------------------------------------------------------------------------------------------
-
-
-# --- answers -------------------------------------------------------------------------------------------------

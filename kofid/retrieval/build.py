@@ -8,40 +8,33 @@ journal says which segments are finished.
 from __future__ import annotations
 
 import glob
-import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats.passage_split import article_id
-from kofid.language import say
-from kofid.retrieval.dense.base import Encoding
-from kofid.retrieval.layout import (
-    USER_DICTIONARY,
-    VECTORS,
-    check_settings,
-    open_segments,
-    read_deleted,
-    stored_analyzer,
-    write_deleted,
-)
+from kofid.language import say, setting
+from kofid.retrieval.dense.base import NamedEncoder
+from kofid.retrieval.dense.shards import VectorShards, shard_size
+from kofid.retrieval.journal import BuildJournal
+from kofid.retrieval.layout import USER_DICTIONARY, VECTORS, open_segments, read_deleted, stored_analyzer, write_deleted
+from kofid.retrieval.settings import IndexSettings, VectorSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
-from kofid.retrieval.sparse.builder import Finished, PassageDigest, write_segments
+from kofid.retrieval.sparse.builder import write_segments
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.ranking import Ranking
 from kofid.storage.artifacts import JOURNAL, has_unfinished, link_files, open_artifact, write_artifact
 from kofid.storage.files import link_file
 from kofid.storage.ownership import claim_folder, remove_claimed
 from kofid.types import Passage, Progress, silent
-
-if TYPE_CHECKING:
-    pass
 
 # A last segment this small is written anew with what is added, so that many small additions do not add up.
 _SMALL = 4_096
@@ -53,29 +46,33 @@ def build_index(
     *,
     analyzer: Analyzer | None = None,
     ranking: Ranking | None = None,
-    encoding: Encoding | None = None,
-    notes: dict[str, Any] | None = None,
+    encoder: NamedEncoder | None = None,
+    faiss: str = "auto",
+    notes: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> IndexSettings:
     """Write the index of ``passages`` to ``path`` and return its settings; with an encoder, vectors too.
 
     The index that may be there already answers until the new one is complete. With ``resume`` the finished segments
     of an interrupted build are kept; raises IncompatibleArtifactError when that one had other settings or passages.
+    ``faiss`` is the factory string of the vectors' index, ``notes`` are kept in the settings.
     """
     analyzer = analyzer or Analyzer()
-    settings = _settings(analyzer, ranking or Ranking()) | (notes or {})
-    with write_artifact(path, "index", settings, resume=resume) as directory:
+    settings = IndexSettings.of(analyzer, ranking or Ranking(), notes)
+    manifest = settings.to_json()
+    with write_artifact(path, "index", manifest, resume=resume) as directory:
         (directory / USER_DICTIONARY).write_text("".join(f"{w}\n" for w in analyzer.user_words), encoding="utf-8")
-        journal = _Journal(directory, settings)
+        journal = BuildJournal(directory, dict(manifest))
         stream = iter(progress(passages, say("패시지 분석", "analysing passages"), None))
         journal.skip(stream)
         earlier = open_segments(directory, os.listdir(directory), len(analyzer.components))
         with closing(write_segments(directory, stream, analyzer, earlier)) as segments:
-            for finished in segments:
-                journal.add(finished)
+            for segment in segments:
+                journal.add(segment)
         write_deleted(directory, [np.empty(0, np.uint16)] * journal.n_segments)
-        _complete(directory, settings, encoding, progress)
+        settings = _complete(directory, settings, encoder, faiss, progress)
+        manifest |= settings.to_json()
     return settings
 
 
@@ -84,166 +81,107 @@ def has_interrupted_build(path: Path) -> bool:
     return has_unfinished(path)
 
 
-def _settings(analyzer: Analyzer, ranking: Ranking) -> dict[str, Any]:
-    return {
-        "analyzer": analyzer.settings(),
-        "ranking": ranking.settings() | {"weights": analyzer.weights},
-    }
-
-
-def _complete(directory: Path, settings: dict[str, Any], encoding: Encoding | None, progress: Progress) -> None:
-    """Count what is there, refuse an index of nothing, and add vectors."""
-    segments = open_segments(directory, os.listdir(directory), len(settings["analyzer"]["components"]))
+def _complete(
+    directory: Path, settings: IndexSettings, encoder: NamedEncoder | None, faiss: str, progress: Progress
+) -> IndexSettings:
+    """Count what is there, refuse an index of nothing, and add vectors; return the settings with all that."""
+    segments = open_segments(directory, os.listdir(directory), len(settings.analyzer.components))
     passages = Passages(segments, read_deleted(directory, segments))
     has_terms = any(len(field.lengths) and field.lengths.any() for s in segments for field in [*s.text, *s.titles])
     if not has_terms or not len(passages):
         (directory / JOURNAL).unlink(missing_ok=True)  # there is nothing to go on with
         raise InputError(say("색인할 낱말이 하나도 없습니다", "there is not one term to index"))
-    settings["n_passages"] = len(passages)
-    settings["n_segments"] = len(segments)
-    if encoding is not None:
-        folder = directory / f".vectors-{encoding.fingerprint[:16]}"
-        _encode(folder, passages, encoding, (0, 1), progress)
-        settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
+    settings = replace(settings, n_passages=len(passages), n_segments=len(segments))
+    if encoder is None:
+        return settings
+    folder = directory / f".vectors-{encoder.fingerprint[:16]}"
+    shards = VectorShards(folder, len(passages), shard_size(len(passages), 1))
+    _encode(shards, passages, encoder, (0, 1), progress)
+    vectors = _write_vectors(directory, shards, encoder, faiss)
+    shutil.rmtree(folder)
+    return replace(settings, dense=vectors)
+
+
+# --- vectors -------------------------------------------------------------------------------------------------
 
 
 def add_vectors(
-    path: Path, encoding: Encoding, *, share: tuple[int, int] = (0, 1), progress: Progress = silent
-) -> dict[str, Any]:
+    path: Path,
+    encoder: NamedEncoder,
+    *,
+    faiss: str = "auto",
+    share: tuple[int, int] = (0, 1),
+    progress: Progress = silent,
+) -> IndexSettings | None:
     """Give the index at ``path`` vectors, in place of those that it may have, and return its settings.
 
-    Vectors are encoded in shards, which stay when the work is interrupted. ``share`` (i, n) encodes every n-th shard from
-    the i-th (from 0) only; the process that finds all shards there finishes the index. Raises as ``open_artifact`` does.
+    Vectors are encoded in shards, which stay when the work is interrupted. ``share`` (i, n) is for n processes: each
+    encodes every n-th shard from the i-th (from 0) only. The one that finds all shards there finishes the index; the others
+    return None. Raises as ``open_artifact`` does.
     """
-    from kofid.retrieval.dense.shards import n_shards, shard_file
-
-    old = open_artifact(path, "index")
-    settings = dict(old.settings)
-    check_settings(old.directory, settings)
-    segments = open_segments(old.directory, old.files, len(settings["analyzer"]["components"]))
-    passages = Passages(segments, read_deleted(old.directory, segments))
-    folder = path.with_name(f".{path.name}.vectors-{encoding.fingerprint[:16]}-{old.directory.name}")
-    for left in path.parent.glob(f".{glob.escape(path.name)}.vectors-*-gen-*"):  # of a run killed after its switch
-        if not left.name.endswith(f"-{old.directory.name}"):
-            remove_claimed(left)
+    index = open_artifact(path, "index")
+    settings = IndexSettings.from_json(index.settings, path)
+    segments = open_segments(index.directory, index.files, len(settings.analyzer.components))
+    passages = Passages(segments, read_deleted(index.directory, segments))
+    size = shard_size(len(passages), share[1])
+    folder = path.with_name(f".{path.name}.vectors-{encoder.fingerprint[:16]}-{size}-{index.directory.name}")
+    for other in _shard_folders(path):  # of a run killed after its switch
+        if not other.name.endswith(f"-{index.directory.name}"):
+            remove_claimed(other)
     claim_folder(folder)
-    _encode(folder, passages, encoding, share, progress)
-    if not all(shard_file(folder, number).is_file() for number in range(n_shards(len(passages)))):
-        return settings | {"dense": None}
-    with write_artifact(path, "index", settings) as directory:
-        if open_artifact(path, "index").directory != old.directory:
+    shards = VectorShards(folder, len(passages), size)
+    _encode(shards, passages, encoder, share, progress)
+    if not shards.is_complete:
+        return None
+    manifest: dict[str, Any] = {}
+    with write_artifact(path, "index", manifest) as directory:
+        if open_artifact(path, "index").directory != index.directory:
             raise IncompatibleArtifactError(
                 say(f"{path}: 벡터를 만드는 동안 색인이 바뀌었습니다", f"{path}: the index changed meanwhile")
             )
-        link_files(old, directory, but=(VECTORS,))
-        settings["dense"] = _finish_vectors(directory, folder, len(passages), encoding)
-    remove_claimed(folder)
+        link_files(index, directory, but=(VECTORS,))
+        settings = replace(settings, dense=_write_vectors(directory, shards, encoder, faiss))
+        manifest |= settings.to_json()
+    for other in _shard_folders(path):  # those of other shares of this generation as well
+        remove_claimed(other)
     return settings
 
 
-def _encode(folder: Path, passages: Passages, encoding: Encoding, share: tuple[int, int], progress: Progress) -> None:
-    """Encode this process's share of the shards of all passages."""
-    from kofid.retrieval.dense.shards import SHARD, encode_shard, n_shards
+def _shard_folders(path: Path) -> list[Path]:
+    """Return the folders of shards that are waiting beside an index."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.vectors-*-gen-*"))
 
-    numbers = range(n_shards(len(passages)))[share[0] :: share[1]]
-    sizes = [min(SHARD, len(passages) - number * SHARD) for number in numbers]
-    counted = iter(progress(range(sum(sizes)), say("패시지 벡터", "passage vectors"), sum(sizes)))
+
+def _encode(
+    shards: VectorShards, passages: Passages, encoder: NamedEncoder, share: tuple[int, int], progress: Progress
+) -> None:
+    """Encode this process's share of the shards."""
+    numbers = range(len(shards))[share[0] :: share[1]]
+    n_passages = sum(end - start for start, end in map(shards.bounds, numbers))
+    counted = iter(progress(range(n_passages), say("패시지 벡터", "passage vectors"), n_passages))
 
     def count(n: int) -> None:
         for _ in islice(counted, n):
             pass
 
     for number in numbers:
-        encode_shard(encoding.encoder, passages, number, folder, count)
+        shards.encode(number, encoder.encoder, passages, count)
     next(counted, None)  # the bar ends
 
 
-def _finish_vectors(directory: Path, folder: Path, n: int, encoding: Encoding) -> dict[str, Any]:
-    """Write the faiss file of all shards, remove those, and return what the index keeps of its vectors."""
-    import shutil
-
+def _write_vectors(directory: Path, shards: VectorShards, encoder: NamedEncoder, faiss: str) -> VectorSettings:
+    """Write the faiss file of all shards and return what the index keeps of its vectors."""
     from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, recall_against_flat
-    from kofid.retrieval.dense.shards import n_shards, read_shards
 
-    factory, dimension, count = choose_factory(encoding.faiss, n), encoding.encoder.dimension, n_shards(n)
-    DenseIndex.build(read_shards(folder, count), dimension, factory).save(directory / VECTORS)
-    settings: dict[str, Any] = {
-        "encoder": encoding.name,
-        "fingerprint": encoding.fingerprint,
-        "dimension": dimension,
-        "metric": "inner product",
-        "faiss": factory,
-        "n_vectors": n,
-    }
+    factory, dimension = choose_factory(faiss, shards.n_passages), encoder.encoder.dimension
+    DenseIndex.build(shards.read(), dimension, factory).save(directory / VECTORS)
+    recall = None
     if factory != "Flat":
-        opened = DenseIndex.load(directory / VECTORS)
-        settings["recall@20"] = round(recall_against_flat(opened, read_shards(folder, count), dimension), 4)
-    if folder.parent == directory:
-        shutil.rmtree(folder)
-    return settings
+        recall = round(recall_against_flat(DenseIndex.load(directory / VECTORS), shards.read(), dimension), 4)
+    return VectorSettings(encoder.name, encoder.fingerprint, dimension, factory, shards.n_passages, recall)
 
 
-class _Journal:
-    """Which segments of a build are finished, on disk for good, and the digest of the passages in each."""
-
-    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
-        self._path = directory / JOURNAL
-        self._settings = settings
-        self._segments: list[dict[str, Any]] = []
-        if self._path.is_file():
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            if kept["settings"] != settings:
-                raise _other_build(kept["settings"], settings)
-            self._segments = kept["segments"]
-        known = {s["name"] for s in self._segments}
-        for file in directory.glob("*.seg*"):
-            if file.name.removesuffix(".toc") not in known:
-                file.unlink()
-
-    @property
-    def n_segments(self) -> int:
-        return len(self._segments)
-
-    def skip(self, passages: Iterator[Passage]) -> None:
-        """Pass over the passages of the finished segments; raise when they are not the same."""
-        for segment in self._segments:
-            digest = PassageDigest()
-            for _ in range(segment["n_passages"]):
-                passage = next(passages, None)
-                if passage is not None:
-                    digest.add(passage)
-            if digest.hexdigest() != segment["digest"]:
-                raise IncompatibleArtifactError(
-                    say(
-                        f"패시지가 멈춘 작업 때와 다릅니다 ({segment['name']}). --resume 없이 처음부터 하세요.",
-                        f"the passages differ from those of the interrupted build ({segment['name']}); "
-                        "start anew without --resume",
-                    )
-                )
-
-    def add(self, finished: Finished) -> None:
-        """Note a finished segment, once its files are safe on disk."""
-        for file in (finished.path, finished.path.with_name(finished.path.name + ".toc")):
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        self._segments.append(
-            {"name": finished.path.name, "n_passages": finished.n_passages, "digest": finished.digest}
-        )
-        new = self._path.with_suffix(".new")
-        with new.open("w", encoding="utf-8") as journal:
-            json.dump({"settings": self._settings, "segments": self._segments}, journal, ensure_ascii=False)
-            journal.flush()
-            os.fsync(journal.fileno())
-        new.replace(self._path)
-
-
-def _other_build(there: object, here: object) -> IncompatibleArtifactError:
-    return IncompatibleArtifactError(
-        say(
-            f"멈춘 작업은 다른 설정으로 시작했습니다.\n  그때: {there}\n  지금: {here}\n--resume 없이 처음부터 하세요.",
-            f"the interrupted build had other settings.\n  there: {there}\n  here:  {here}\nStart anew without --resume.",
-        )
-    )
+# --- changes -------------------------------------------------------------------------------------------------
 
 
 def update_index(
@@ -251,62 +189,81 @@ def update_index(
     *,
     add: Iterable[Passage] = (),
     delete: Iterable[str] = (),
-    notes: dict[str, Any] | None = None,
-    encoding: Encoding | None = None,
+    notes: Mapping[str, Any] | None = None,
+    encoder: NamedEncoder | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Add passages to an index and delete others, by their ids or by those of their articles.
+) -> IndexSettings:
+    """Add passages to an index and delete others, by their ids or by those of their articles; return its settings.
 
-    All that is added is held in memory. A passage replaces one of the same id; one that begins an article (``ARTICLE#0``), all those of the article.
-    Scores are as if the index had been built anew. ``notes`` go into the settings, which are returned. An
-    index with vectors needs the ``encoding`` that made them, and has them made anew. Raises InputError for an unknown id to
-    delete, IncompatibleArtifactError for another analyzer, and for vectors of another encoder or without one.
+    All that is added is held in memory. A passage replaces one of the same id; one that begins an article
+    (``ARTICLE#0``) replaces all those of the article. Scores are as if the index had been built anew. ``notes`` go into the
+    settings. An index with vectors needs the ``encoder`` that made them, and has them made anew. Raises InputError for
+    an unknown id to delete, IncompatibleArtifactError for another analyzer, and for vectors of another encoder or without one.
     """
-    settings: dict[str, Any] = {}
-    with write_artifact(path, "index", settings) as directory:
-        old = open_artifact(path, "index")
-        settings |= old.settings | (notes or {})
-        if "dense" in settings and (encoding is None or encoding.fingerprint != settings.pop("dense")["fingerprint"]):
-            raise IncompatibleArtifactError(
-                say(
-                    f"{path}: 벡터를 만든 인코더가 있어야 고칠 수 있습니다. 다시 만드세요: kofid index ... -o {path} --dense MODEL",
-                    f"{path}: to be changed it needs the encoder of its vectors; build it again: kofid index ... -o {path} --dense MODEL",
-                )
-            )
-        analyzer = stored_analyzer(old.directory, settings)
-        segments = open_segments(old.directory, old.files, len(analyzer.components))
-        deleted = [set(positions.tolist()) for positions in read_deleted(old.directory, segments)]
-        passages = Passages(segments, read_deleted(old.directory, segments))
-        for passage_id in delete:
-            position = passages.find(passage_id)
-            found = list(passages.of_article(passage_id)) if position is None else [position]
-            _delete(found, passages, deleted)
-            if not found:
-                raise InputError(say(f"id '{passage_id}'가 색인에 없습니다", f"id '{passage_id}' is not in the index"))
+    manifest: dict[str, Any] = {}
+    with write_artifact(path, "index", manifest) as directory:
+        index = open_artifact(path, "index")
+        settings = IndexSettings.from_json(index.settings, path)
+        settings = replace(settings, notes={**settings.notes, **(notes or {})})
+        faiss = _check_encoder(path, settings, encoder)
+        analyzer = stored_analyzer(index.directory, settings)
+        segments = open_segments(index.directory, index.files, len(analyzer.components))
+        before = read_deleted(index.directory, segments)
+        passages = Passages(segments, before)
+        deleted = [set(positions.tolist()) for positions in before]
+        _delete_ids(delete, passages, deleted)
         stream = _replacing(progress(add, say("패시지 분석", "analysing passages"), None), passages, deleted)
         first = next(stream, None)
+        # How many segments stay as they are: a small last one is written anew with what is added.
         n = len(segments) - (first is not None and len(segments[-1]) <= _SMALL)
         for name in (f"{number:04}.seg{suffix}" for number in range(n) for suffix in ("", ".toc")):
-            link_file(old.directory / name, directory / name)
+            link_file(index.directory / name, directory / name)
         n_written = 0
         if first is not None:
             small = (s[i] for d, s in zip(deleted[n:], segments[n:], strict=True) for i in range(len(s)) if i not in d)
-            with closing(write_segments(directory, chain([first], stream, small), analyzer, segments[:n])) as finished:
-                n_written = sum(1 for _ in finished)
+            with closing(write_segments(directory, chain([first], stream, small), analyzer, segments[:n])) as written:
+                n_written = sum(1 for _ in written)
         positions = [np.array(sorted(p), np.uint16) for p in deleted[:n]]
         write_deleted(directory, positions + [np.empty(0, np.uint16)] * n_written)
-        (directory / USER_DICTIONARY).write_bytes((old.directory / USER_DICTIONARY).read_bytes())
-        _complete(directory, settings, encoding, progress)
+        (directory / USER_DICTIONARY).write_bytes((index.directory / USER_DICTIONARY).read_bytes())
+        settings = _complete(directory, replace(settings, dense=None), encoder, faiss, progress)
+        manifest |= settings.to_json()
     return settings
 
 
 def record_ranking(path: Path, ranking: Ranking, weights: Sequence[float]) -> None:
     """Give an index another ranking, for good: a new generation of the same files."""
-    settings: dict[str, Any] = {}
-    with write_artifact(path, "index", settings) as directory:
-        old = open_artifact(path, "index")
-        settings |= old.settings | {"ranking": ranking.settings() | {"weights": list(weights)}}
-        link_files(old, directory)
+    manifest: dict[str, Any] = {}
+    with write_artifact(path, "index", manifest) as directory:
+        index = open_artifact(path, "index")
+        settings = IndexSettings.from_json(index.settings, path)
+        manifest |= replace(settings, ranking=ranking, weights=tuple(weights)).to_json()
+        link_files(index, directory)
+
+
+def _check_encoder(path: Path, settings: IndexSettings, encoder: NamedEncoder | None) -> str:
+    """Return the faiss factory of an index's vectors; raise IncompatibleArtifactError where they need another encoder."""
+    if settings.dense is None:
+        return "auto"
+    if encoder is None or encoder.fingerprint != settings.dense.fingerprint:
+        command = f"kofid index CORPUS -o {path} {setting('dense', settings.dense.encoder)}"
+        raise IncompatibleArtifactError(
+            say(
+                f"{path}: 벡터를 만든 인코더가 있어야 고칠 수 있습니다. 다시 만드세요: {command}",
+                f"{path}: to be changed it needs the encoder of its vectors; build it again: {command}",
+            )
+        )
+    return settings.dense.faiss
+
+
+def _delete_ids(ids: Iterable[str], passages: Passages, deleted: list[set[int]]) -> None:
+    """Note passages, or all those of an article, as deleted; raise InputError for an unknown id."""
+    for passage_id in ids:
+        position = passages.find(passage_id)
+        positions = list(passages.of_article(passage_id)) if position is None else [position]
+        if not positions:
+            raise InputError(say(f"id '{passage_id}'가 색인에 없습니다", f"id '{passage_id}' is not in the index"))
+        _delete(positions, passages, deleted)
 
 
 def _replacing(new: Iterable[Passage], passages: Passages, deleted: list[set[int]]) -> Iterator[Passage]:
@@ -329,6 +286,3 @@ def _delete(positions: Sequence[int], passages: Passages, deleted: list[set[int]
     for position in positions:
         segment, local = passages.place(position)
         deleted[segment].add(local)
-
-
-# --- files ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Other BM25 engines over an index's own terms, built in memory: the reference to compare with."""
+"""Other BM25 engines over an index's own terms, built in memory, to compare with."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from typing import Any
 import numpy as np
 
 from kofid.retrieval.index import Index
+from kofid.retrieval.modes import Engine
 from kofid.retrieval.sparse.ranking import K1, B
-from kofid.types import Hit
-
-PEERS = ("rank-bm25", "bm25s")
+from kofid.types import Hit, Search
 
 
-class Peer:
+class PackageSearch:
     """A public BM25 package over titles and texts as one field. Takes long, and much memory, for a large index.
 
     Terms are those of the index's components but those of weight 0; the packages know no other weights.
     """
 
-    def __init__(self, index: Index, engine: str, k1: float = K1, b: float = B) -> None:
+    def __init__(self, index: Index, engine: Engine, k1: float = K1, b: float = B) -> None:
         self._index = index
         self._engine = engine
         self._positions = [p for p in range(index.passages.n_positions) if index.passages.is_live(p)]
         passages = (index.passages[position] for position in self._positions)
         terms = [self._terms(f"{passage.title}\n{passage.text}") for passage in passages]
-        self.package = _rank_bm25(terms, k1, b) if engine == "rank-bm25" else _bm25s(terms, k1, b)
+        self.package = _rank_bm25(terms, k1, b) if engine == Engine.RANK_BM25 else _bm25s(terms, k1, b)
 
     def _terms(self, text: str) -> list[str]:
         return [
@@ -39,7 +38,7 @@ class Peer:
 
     def score(self, terms: Sequence[str]) -> Any:
         """Return the scores of all live passages, shape (n_passages,)."""
-        if self._engine == "rank-bm25":
+        if self._engine == Engine.RANK_BM25:
             return self.package.get_scores(list(terms))
         return self.package.get_scores_from_ids(self.package.get_tokens_ids(list(terms)))
 
@@ -47,9 +46,9 @@ class Peer:
         """Return the best ``k`` passages with a positive score, equal ones in corpus order."""
         scores = self.score(self._terms(question))
         threshold = np.partition(scores, -k)[-k] if k < len(scores) else 0
-        among = np.flatnonzero((scores >= threshold) & (scores > 0))
-        found = among[np.argsort(-scores[among], kind="stable")[:k]].tolist()
-        return [Hit(self._index.passages[self._positions[i]], float(scores[i]), self._engine) for i in found]
+        candidates = np.flatnonzero((scores >= threshold) & (scores > 0))
+        best = candidates[np.argsort(-scores[candidates], kind="stable")[:k]].tolist()
+        return [Hit(self._index.passages[self._positions[i]], float(scores[i]), self._engine) for i in best]
 
 
 def _rank_bm25(passages: list[list[str]], k1: float, b: float) -> Any:
@@ -66,3 +65,10 @@ def _bm25s(passages: list[list[str]], k1: float, b: float) -> Any:
     engine = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
     engine.index((ids, vocabulary), create_empty_token=False, show_progress=False)
     return engine
+
+
+def open_engine(index: Index, engine: Engine) -> Search:
+    """Return the search of an engine over the terms of ``index``, with the k1 and b of its ranking."""
+    if engine == Engine.KOFID:
+        return index.search
+    return PackageSearch(index, engine, index.ranking.ranker.k1, index.ranking.ranker.b).search

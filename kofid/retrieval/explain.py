@@ -8,6 +8,7 @@ from typing import Any
 
 from kofid.language import say
 from kofid.retrieval.index import Index
+from kofid.retrieval.modes import AnalysisContext
 from kofid.retrieval.sparse.query import QueryTerm
 from kofid.retrieval.sparse.search import Share
 from kofid.types import Hit
@@ -17,8 +18,8 @@ from kofid.types import Hit
 class Explanation:
     """A question's terms with the number of passages that hold each, the words dropped and why, and each hit's shares.
 
-    A hit's shares sum to its score. The fields of those that are no single term's are ``sentence``, for terms that
-    stand together, and ``article``, the penalty for further passages of an article.
+    A hit's shares sum to its score. Two kinds of share are no single term's: the field ``sentence`` is for terms that stand
+    together, ``article`` is the penalty for further passages of an article.
     """
 
     terms: list[tuple[QueryTerm, int]]
@@ -63,13 +64,13 @@ def explain(index: Index, question: str, hits: Sequence[Hit]) -> Explanation:
     analysis = index.analyze(question)
     terms = index.query(question)
     counted = [(t, index.sparse.document_frequency(t.text, t.component)) for t in terms if t.weight]
-    asked = {term.word for term in terms if term.weight}
+    searched = {term.word for term in terms if term.weight}
     known = {t.word for t, n in counted if n}
     dropped = []
-    for word, parts in dict(analysis).items() if index.analyzer.context == "word" else ():
+    for word, parts in dict(analysis).items() if index.analyzer.context == AnalysisContext.WORD else ():
         if not any(parts):
             dropped.append((word, say("실질형태소 없음", "no content")))
-        elif word not in asked:
+        elif word not in searched:
             dropped.append((word, say("묻는 말", "only asks")))
         elif word not in known:
             dropped.append((word, say("색인에 없음", "not in the index")))

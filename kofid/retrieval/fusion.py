@@ -12,7 +12,7 @@ from kofid.retrieval.modes import FusionMethod
 Scores = npt.NDArray[np.float32]
 
 # What dense scores weigh against sparse ones, by method. That of ``raw`` is the contest's (README).
-DENSE_WEIGHTS = {FusionMethod.MAX: 0.2, FusionMethod.MINMAX: 0.2, FusionMethod.RAW: 1.1, FusionMethod.RRF: 1.0}
+_DENSE_WEIGHTS = {FusionMethod.MAX: 0.2, FusionMethod.MINMAX: 0.2, FusionMethod.RAW: 1.1, FusionMethod.RRF: 1.0}
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Fusion:
     ``max``: each over the question's largest; ``minmax``: each scaled to [0, 1] over the question's candidates; ``raw``: as
     they are; ``rrf``: 1 / (``rrf_k`` + rank) of each (Cormack et al. 2009). Then dense_weight x dense + sparse_weight x
     sparse. A ``dense_weight`` of None is the method's own.
+
+    >>> Fusion(FusionMethod.RAW, dense_weight=0.5)(np.array([1, 2], np.float32), np.array([3, 0], np.float32)).tolist()
+    [3.5, 1.0]
     """
 
     method: FusionMethod = FusionMethod.MAX
@@ -39,10 +42,10 @@ class Fusion:
         elif self.method == FusionMethod.MINMAX:
             dense, sparse = _unit_range(dense), _unit_range(sparse)
         elif self.method == FusionMethod.RRF:
-            found = sparse > 0
+            matches = sparse > 0
             dense = (1 / (self.rrf_k + _ranks(dense))).astype(np.float32)
-            sparse = np.where(found, 1 / (self.rrf_k + _ranks(sparse)), 0).astype(np.float32)
-        weight = DENSE_WEIGHTS[self.method] if self.dense_weight is None else self.dense_weight
+            sparse = np.where(matches, 1 / (self.rrf_k + _ranks(sparse)), 0).astype(np.float32)
+        weight = _DENSE_WEIGHTS[self.method] if self.dense_weight is None else self.dense_weight
         return (weight * dense + self.sparse_weight * sparse).astype(np.float32)
 
 

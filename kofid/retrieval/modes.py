@@ -1,4 +1,4 @@
-"""How passages are searched for, and how two scores become one: the names, and nothing heavy."""
+"""The names of what can be chosen about a search, and nothing heavy."""
 
 from __future__ import annotations
 
@@ -32,3 +32,29 @@ class FusionMethod(StrEnum):
     MINMAX = "minmax"
     RAW = "raw"
     RRF = "rrf"
+
+
+class RankerName(StrEnum):
+    """The formulas by which a term scores; see ``kofid.retrieval.sparse.ranking``."""
+
+    LUCENE = "lucene"  # BM25 as Lucene has it
+    OKAPI = "okapi"
+    ATIRE = "atire"
+    BM25_PLUS = "bm25+"
+    BM25L = "bm25l"
+    TF_IDF = "tf-idf"
+
+
+class Engine(StrEnum):
+    """What searches by terms: kofid, or a public package to compare with; see ``kofid.retrieval.engines``."""
+
+    KOFID = "kofid"
+    RANK_BM25 = "rank-bm25"
+    BM25S = "bm25s"
+
+
+class AnalysisContext(StrEnum):
+    """What is analysed at a time."""
+
+    WORD = "word"  # every different word once, without its neighbours
+    SENTENCE = "sentence"  # whole texts

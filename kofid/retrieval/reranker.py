@@ -84,15 +84,14 @@ class CrossEncoder:
 
     def pairs(self, question: str, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of the question with each text, cut."""
-        cut = {"truncation": True, "max_length": min(QUESTION_TOKENS, self.max_tokens // 2)}
-        offsets = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True, **cut)[
-            "offset_mapping"
-        ]
-        asked = [question[: offsets[-1][1]] if offsets else ""] * len(texts)
-        found: list[list[int]] = self.tokenizer(
-            asked, list(texts), truncation="only_second", max_length=self.max_tokens
-        )["input_ids"]
-        return found
+        question_limit = min(QUESTION_TOKENS, self.max_tokens // 2)
+        offsets = self.tokenizer(
+            question, add_special_tokens=False, return_offsets_mapping=True, truncation=True, max_length=question_limit
+        )["offset_mapping"]
+        questions = [question[: offsets[-1][1]] if offsets else ""] * len(texts)
+        pairs = self.tokenizer(questions, list(texts), truncation="only_second", max_length=self.max_tokens)
+        tokens: list[list[int]] = pairs["input_ids"]
+        return tokens
 
     def batch(self, pairs: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Return the model's inputs, each (n_pairs, longest); segments where the model has two."""
@@ -138,7 +137,6 @@ def open_cross_encoder(name: str, device: str = "auto", *, new_head: bool = Fals
     With ``new_head`` also an encoder, which gets a classifier to train.
     """
     from kofid.devices import choose_device
-    from kofid.retrieval.reranker import CrossEncoder
 
     path = Path(name)
     refuse_missing(path)

@@ -58,12 +58,12 @@ def systems(folder: str, passages: list[Passage], options: argparse.Namespace) -
         model = SentenceTransformer(folder, device="cpu").to(dtype)
         return lambda: model.encode(texts, batch_size=options.batch_size, convert_to_tensor=True).float().numpy()
 
-    found = {"kofid": ours(torch.float32), "sentence-transformers": theirs(torch.float32)}
+    encodes = {"kofid": ours(torch.float32), "sentence-transformers": theirs(torch.float32)}
     if options.bf16:
-        found["kofid bf16 autocast"] = ours(torch.float32, autocast=True)
-        found["kofid bf16"] = ours(torch.bfloat16)
-        found["sentence-transformers bf16"] = theirs(torch.bfloat16)
-    return found
+        encodes["kofid bf16 autocast"] = ours(torch.float32, autocast=True)
+        encodes["kofid bf16"] = ours(torch.bfloat16)
+        encodes["sentence-transformers bf16"] = theirs(torch.bfloat16)
+    return encodes
 
 
 def main() -> None:
@@ -87,20 +87,20 @@ def main() -> None:
             vectors[name] = encode()
             took[name].append(time.perf_counter() - start)
     rates = {name: len(passages) / statistics.median(seconds) for name, seconds in took.items()}
-    found: dict[str, Any] = {"n_passages": len(passages), **{name: round(rate, 1) for name, rate in rates.items()}}
-    found["times_faster"] = round(rates["kofid"] / rates["sentence-transformers"], 2)
-    found["largest_difference"] = float(np.abs(vectors["kofid"] - vectors["sentence-transformers"]).max())
+    report: dict[str, Any] = {"n_passages": len(passages), **{name: round(rate, 1) for name, rate in rates.items()}}
+    report["times_faster"] = round(rates["kofid"] / rates["sentence-transformers"], 2)
+    report["largest_difference"] = float(np.abs(vectors["kofid"] - vectors["sentence-transformers"]).max())
     if options.bf16:
         pairs = [(name, name.partition(" ")[0]) for name in encodes if "bf16" in name]
-        found["speedup"] = {name: round(rates[name] / rates[exact], 2) for name, exact in pairs}
-        found["least_cosine"] = {name: least_cosine(vectors[name], vectors[exact]) for name, exact in pairs}
-    print(json.dumps(found))
+        report["speedup"] = {name: round(rates[name] / rates[exact], 2) for name, exact in pairs}
+        report["least_cosine"] = {name: least_cosine(vectors[name], vectors[exact]) for name, exact in pairs}
+    print(json.dumps(report))
 
 
-def least_cosine(some: Any, others: Any) -> float:
+def least_cosine(vectors: Any, others: Any) -> float:
     """Return the least cosine between vectors of the same texts."""
-    norms = np.linalg.norm(some, axis=1) * np.linalg.norm(others, axis=1)
-    return round(float(((some * others).sum(1) / norms).min()), 5)
+    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(others, axis=1)
+    return round(float(((vectors * others).sum(1) / norms).min()), 5)
 
 
 if __name__ == "__main__":

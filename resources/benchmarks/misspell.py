@@ -10,38 +10,39 @@ import json
 import random
 import sys
 
-from kofid.retrieval.correct import _BESIDE, _join, _split, _substitutions
+from kofid.korean.jamo import join_syllable, split_syllable
+from kofid.retrieval.misspellings import BESIDE, substitutions
 
 
-def misspelled(text: str, chance: random.Random) -> str:
+def misspelled(text: str, rng: random.Random) -> str:
     """Return ``text`` with one slip."""
     places = [i for i, character in enumerate(text) if "가" <= character <= "힣"]
-    kind = chance.choice(("jamo", "jamo", "swapped", "doubled", "space"))
+    kind = rng.choice(("jamo", "jamo", "swapped", "doubled", "space"))
     if kind == "space" and " " in text:
-        at = chance.choice([i for i, character in enumerate(text) if character == " "])
+        at = rng.choice([i for i, character in enumerate(text) if character == " "])
         return text[:at] + text[at + 1 :]
     pairs = [i for i in places if i + 1 in places and text[i] != text[i + 1]]
     if kind == "swapped" and pairs:
-        at = chance.choice(pairs)
+        at = rng.choice(pairs)
         return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-    at = chance.choice(places)
+    at = rng.choice(places)
     if kind == "doubled":
         return text[:at] + text[at] + text[at:]
-    syllable = list(_split(text[at]))
-    part = chance.randrange(3 if syllable[2] else 2)
-    near = [other for other, cost in _substitutions()[part][syllable[part]] if cost <= _BESIDE]
-    if near:
-        syllable[part] = chance.choice(near)
-    return text[:at] + _join(*syllable) + text[at + 1 :]
+    syllable = list(split_syllable(text[at]))
+    part = rng.randrange(3 if syllable[2] else 2)
+    alike = [other for other, cost in substitutions()[part][syllable[part]] if cost <= BESIDE]
+    if alike:
+        syllable[part] = rng.choice(alike)
+    return text[:at] + join_syllable(*syllable) + text[at + 1 :]
 
 
 def main() -> None:
     """Misspell a file of questions."""
-    chance = random.Random(1)
+    rng = random.Random(1)
     with open(sys.argv[1], encoding="utf-8") as lines:
         for line in lines:
             question = json.loads(line)
-            question["question"] = misspelled(question["question"], chance)
+            question["question"] = misspelled(question["question"], rng)
             print(json.dumps(question, ensure_ascii=False))
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from kofid.formats import read_questions
-from kofid.retrieval.engines import Peer
+from kofid.retrieval.engines import PackageSearch
 from kofid.retrieval.index import Index
+from kofid.retrieval.modes import Engine
 
 
 def milliseconds(act: Callable[[Any], object], items: list[Any]) -> dict[str, float]:
@@ -31,8 +32,8 @@ def milliseconds(act: Callable[[Any], object], items: list[Any]) -> dict[str, fl
         act(item)
         took.append(1000 * (time.perf_counter() - start))
     cuts = statistics.quantiles(took, n=100, method="inclusive")
-    found = {"mean": statistics.mean(took), "p50": cuts[49], "p99": cuts[98]}
-    return {name: round(value, 3) for name, value in found.items()}
+    figures = {"mean": statistics.mean(took), "p50": cuts[49], "p99": cuts[98]}
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def cold(index: Path, questions: list[str]) -> float:
@@ -71,12 +72,12 @@ def main() -> None:
 def with_peers(index: Index, questions: list[str], k: int) -> dict[str, Any]:
     """Return what kofid and the peers take from analysed terms to the best ``k``, all by a plain BM25 sum."""
     plain = index.ranked(title_weight=0, sentence_weight=0, article_penalty=0, asking_weight=1, ending_weight=1)
-    asked = [plain.query(question) for question in questions]
-    report: dict[str, Any] = {"kofid_ms": milliseconds(lambda terms: plain.sparse.search(terms, k), asked)}
-    terms = [[f"{term.component}:{term.text}" for term in query] for query in asked]
-    bm25s = Peer(index, "bm25s").package
+    queries = [plain.query(question) for question in questions]
+    report: dict[str, Any] = {"kofid_ms": milliseconds(lambda terms: plain.sparse.search(terms, k), queries)}
+    terms = [[f"{term.component}:{term.text}" for term in query] for query in queries]
+    bm25s = PackageSearch(index, Engine.BM25S).package
     report["bm25s_ms"] = milliseconds(lambda t: bm25s.retrieve([t], k=k, show_progress=False), terms)
-    rank_bm25 = Peer(index, "rank-bm25").package
+    rank_bm25 = PackageSearch(index, Engine.RANK_BM25).package
     report["rank_bm25_ms"] = milliseconds(lambda t: rank_bm25.get_top_n(t, range(len(index)), k), terms[:50])
     return report
 

@@ -49,8 +49,9 @@ def shards_of(vectors: Vectors) -> Iterator[Vectors]:
     return (vectors[start : start + SHARD] for start in range(0, len(vectors), SHARD))
 
 
-def opened(factory: str, vectors: Vectors, folder: Path) -> tuple[DenseIndex, float]:
+def open_kind(kind: str, vectors: Vectors, folder: Path) -> tuple[DenseIndex, float]:
     """Return an index opened from its file, built if it is not there, and the seconds that building took (or 0)."""
+    factory, _, width = kind.partition("/")
     path, seconds = folder / f"{factory}.faiss", 0.0
     if not path.is_file():
         start = time.perf_counter()
@@ -58,14 +59,7 @@ def opened(factory: str, vectors: Vectors, folder: Path) -> tuple[DenseIndex, fl
         seconds = time.perf_counter() - start
         built.save(path)
         del built
-    return DenseIndex.load(path), seconds
-
-
-def searcher(index: DenseIndex, width: str) -> DenseIndex:
-    """Return the index as kofid searches it, or with an efSearch of ``width``."""
-    if width:
-        index._deep = lambda k: import_faiss().SearchParametersHNSW(efSearch=int(width))  # type: ignore[method-assign]
-    return index
+    return (DenseIndex.load(path, ef_search=int(width)) if width else DenseIndex.load(path)), seconds
 
 
 def main() -> None:
@@ -86,36 +80,35 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         vectors = encode(options, folder)
-        asked = open_encoder(options.encoder).encoder.encode_questions(
+        questions = open_encoder(options.encoder).encoder.encode_questions(
             [question.text for question in read_questions(options.questions)]
         )
-        for found in measure(options.kinds.split(","), vectors, asked, options.k, options.rounds, folder):
-            print(json.dumps(found), flush=True)
+        for figures in measure(options.kinds.split(","), vectors, questions, options.k, options.rounds, folder):
+            print(json.dumps(figures), flush=True)
 
 
 def measure(
-    kinds: list[str], vectors: Vectors, asked: Vectors, k: int, rounds: int, folder: Path
+    kinds: list[str], vectors: Vectors, questions: Vectors, k: int, rounds: int, folder: Path
 ) -> Iterator[dict[str, Any]]:
     """Yield the figures of each kind; the first of those is exact search."""
     kinds = list(dict.fromkeys(chain(["Flat"], kinds)))
-    indexes, seconds = {}, {}
+    indexes: dict[str, DenseIndex] = {}
+    seconds: dict[str, float] = {}
     for kind in kinds:
-        factory, _, width = kind.partition("/")
-        index, seconds[kind] = opened(factory, vectors, folder)
-        indexes[kind] = searcher(index, width)
+        indexes[kind], seconds[kind] = open_kind(kind, vectors, folder)
     took: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
     hits: dict[str, list[set[int]]] = {}
     for _ in range(rounds):
         for kind, index in indexes.items():
-            index.search(asked[:1], k)
+            index.search(questions[:1], k)
             took[kind].append([])
             hits[kind] = []
-            for question in asked:
+            for question in questions:
                 start = time.perf_counter()
-                found = index.search(question[None], k)[0]
+                best = index.search(question[None], k)[0]
                 took[kind][-1].append(1000 * (time.perf_counter() - start))
-                hits[kind].append({position for position, _ in found})
-    exact = [{p for p, _ in row} for row in indexes["Flat"].search(asked, NEAREST)]
+                hits[kind].append({position for position, _ in best})
+    exact = [{p for p, _ in row} for row in indexes["Flat"].search(questions, NEAREST)]
     for kind in kinds:
         each = [statistics.median(times) for times in zip(*took[kind], strict=True)]
         cuts = statistics.quantiles(each, n=100, method="inclusive")
@@ -123,7 +116,7 @@ def measure(
         yield {
             "kind": kind,
             "n_vectors": len(vectors),
-            "questions": len(asked),
+            "questions": len(questions),
             "k": k,
             "build_s": round(seconds[kind], 1),
             "file_mb": (folder / f"{kind.partition('/')[0]}.faiss").stat().st_size >> 20,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kofid.cli.chat import COMMANDS, Conversation, converse
+from kofid.cli.chat import COMMANDS, Conversation, converse, show
 from kofid.errors import UsageError
 from kofid.pipeline import Pipeline
 from kofid.retrieval.build import build_index
@@ -99,7 +99,7 @@ def test_commands_in_both_languages(talk: Callable[..., str], tmp_path: Path) ->
     assert remade == [("mode", "sparse"), ("reader", "t5")]
     assert "울릉도" in said and "1. 1954" in said
     (saved,) = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert saved["answer"] == "1954" and saved["evidence"][0]["id"] == "1"
+    assert saved["answer"] == "1954" and saved["ctxs"][0]["id"] == "1"
 
 
 @pytest.mark.parametrize("line", ["/k", "/개수 0", "/근거 여럿", "/reader 모름", "/저장", "/save /없는/곳/파일", "/왜"])
@@ -109,7 +109,7 @@ def test_a_mistake_is_said_and_the_conversation_goes_on(talk: Callable[..., str]
 
 
 def test_ctrl_c_drops_the_line_and_help_names_every_command(talk: Callable[..., str]) -> None:
-    said = talk(KeyboardInterrupt(), "", "   ", "/무엇", "울릉도 등대?")
+    said = talk(KeyboardInterrupt(), "", "   ", "/도움", "울릉도 등대?")
     assert "1954" in said
     for spellings in COMMANDS.values():
         assert all(f"/{spelling}" in said for spelling in spellings)
@@ -137,3 +137,38 @@ def test_wide_letters_are_not_cut(talk: Callable[..., str]) -> None:
 
     assert all(cell_len(line) <= 24 for line in out.getvalue().splitlines())
     assert "울릉도" in out.getvalue()
+
+
+def test_an_unknown_word_is_said_in_one_line_with_the_nearest(talk: Callable[..., str]) -> None:
+    greeting = len(talk().splitlines())
+    for word, nearest in (("근커", "/근거"), ("evidense", "/evidence"), ("설멍", "/설명"), ("zzzz", "/도움")):
+        lines = talk(f"/{word}").splitlines()[greeting:]
+        assert len(lines) == 1 and f"/{word}: 모르는 명령입니다. {nearest}" in lines[0]
+
+
+def test_long_passages_are_cut_around_what_matters(talk: Callable[..., str]) -> None:
+    from kofid.cli.chat import _excerpt, _marked
+
+    text = "가나다라. " * 300 + "답은 여기. " + "마바사아. " * 300
+    sentence = (text.index("답은"), text.index("답은") + 6)
+    shown = _marked(text, sentence, (sentence[0], sentence[0] + 1), full=False, styled=False).plain
+    assert shown.startswith("… ") and shown.endswith(" …") and "»답은 여기.«" in shown and len(shown) < 620
+    assert _marked(text, sentence, None, full=True, styled=True).plain == text
+    assert _excerpt(600, (0, 5)) == (0, 600) and _excerpt(2_000, (1_990, 2_000)) == (1_400, 2_000)
+    assert _excerpt(2_000, (100, 1_900)) == (100, 1_900)  # a long sentence stays whole
+
+
+def test_nothing_in_a_passage_is_obeyed(tmp_path: Path) -> None:
+    passage = Passage(
+        "1", "[red]제목[/home]\x1b[31m", "답은 [conceal]1954[/conceal]\u202e년\x9b1m이다. [link=x]여기[/link]"
+    )
+    hits = [Hit(passage, 1.0)]
+    build_index(tmp_path / "kb", [Passage("1", "제목", "답은 1954년이다.")])
+    pipeline = Pipeline(Index.open(tmp_path / "kb"), FirstNumber(), lambda _question, _k: hits, correct=False)
+    out = io.StringIO()
+    console = Console(file=out, width=200, highlight=False)
+    show(pipeline, pipeline.ask("답은 [bold]?"), console=console)
+    shown = out.getvalue()
+    for written in ("[red]제목[/home]\\x1b[31m", "[conceal]1954[/conceal]\\u202e", "\\x9b1m", "[link=x]여기[/link]"):
+        assert written in shown.replace("»", "").replace("«", ""), written
+    assert not set(shown) & set("\x1b\x9b\u202e")

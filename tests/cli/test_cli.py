@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -113,7 +115,8 @@ def test_help(
     example = import_module(f"kofid.cli.commands.{command.replace('-', '_')}").EXAMPLE
     assert lines[lines.index(heading) + 1 :] == ["    " + line for line in example.splitlines()]
     assert all(
-        line.startswith(f"kofid {command} ") or command in ("rerank", "train-reranker", "compare", "convert", "doctor")
+        line.startswith(f"kofid {command} ")
+        or command in ("rerank", "evaluate", "train-reranker", "compare", "convert", "doctor")
         for line in example.splitlines()
     )
 
@@ -414,7 +417,7 @@ def test_interrupted_index_goes_on_with_resume(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(build, "MAX_PASSAGES", 20)
     monkeypatch.setattr(build, "_SLACK", 0)
     monkeypatch.setattr(sys, "argv", [])
-    written = build.OpenSegment.write
+    written = build.SegmentWriter.write
     n = iter(range(1000))
 
     def interrupted(segment: Any) -> Any:
@@ -424,7 +427,7 @@ def test_interrupted_index_goes_on_with_resume(tmp_path: Path, monkeypatch: pyte
 
     command = ("index", PASSAGES, "-o", tmp_path / "kb")
     with monkeypatch.context() as patch:
-        patch.setattr(build.OpenSegment, "write", interrupted)
+        patch.setattr(build.SegmentWriter, "write", interrupted)
         stopped = kofid(*command)
     assert stopped.code == 130 and f"kofid index {PASSAGES} -o {tmp_path / 'kb'} --resume" in stopped.err
     assert kofid(*command, "--resume").object["n_passages"] == 328
@@ -508,12 +511,66 @@ def test_rerank_by_weights(workshop: Workshop) -> None:
 def test_ask_json(workshop: Workshop) -> None:
     reader = ("--reader", workshop.folder / "span-reader")
     found = kofid("ask", "-i", workshop.folder / "kb", ASKED, "-k", 4, "--json", *reader).object
-    assert list(found) == ["question", "answer", "score", "sure", "evidence"]
-    assert found["question"] == ASKED
-    assert found["answer"] and 0.0 <= found["score"] <= 1.0
-    assert len(found["evidence"]) == 4
-    assert all(list(entry) == ["id", "title", "text", "score"] for entry in found["evidence"])
-    assert found["answer"] in found["evidence"][0]["text"]
+    answer = ["answer", "confidence", "passage_id", "start", "end"]
+    assert list(found) == ["id", "question", "answers", *answer, "sure", "ctxs"]
+    assert (found["id"], found["question"], found["answers"]) == ("1", ASKED, [])
+    assert found["answer"] and 0.0 <= found["confidence"] <= 1.0
+    assert len(found["ctxs"]) == 4
+    assert all(list(entry) == ["id", "title", "text", "score"] for entry in found["ctxs"])
+    assert found["ctxs"][0]["text"][found["start"] : found["end"]] == found["answer"]
+    assert found["ctxs"][0]["id"] == found["passage_id"]
+
+
+def test_ask_keeps_ids_and_gives_several_answers(workshop: Workshop, tmp_path: Path) -> None:
+    entries = [
+        {"id": "q7", "question": ASKED, "answers": ["1592년"]},
+        {"id": "q9", "question": "거북선은 누가 만들었나?"},
+    ]
+    questions = write_jsonl(tmp_path / "q.jsonl", entries)
+    reader = ("--reader", workshop.folder / "span-reader")
+    rows = kofid("ask", "-i", workshop.folder / "kb", questions, "--top", 3, *reader).objects
+    assert [(row["id"], row["answers"]) for row in rows] == [("q7", ["1592년"]), ("q9", [])]
+    for row in rows:
+        assert 1 < len(row["nbest"]) <= 3 and row["nbest"][0] == {name: row[name] for name in row["nbest"][0]}
+        assert [a["confidence"] for a in row["nbest"]] == sorted((a["confidence"] for a in row["nbest"]), reverse=True)
+
+
+def test_passages_alone_have_no_answer(workshop: Workshop) -> None:
+    row = kofid("ask", "-i", workshop.folder / "kb", ASKED, "--context-only", "-k", 2).object
+    assert list(row) == ["id", "question", "answers", "ctxs"] and len(row["ctxs"]) == 2
+
+
+def test_standard_input_is_answered_line_by_line(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    import kofid as library
+    from kofid.cli.options.common import questions_of
+
+    seen: list[str] = []
+
+    class Line(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            seen.append("read")
+            return super().readline(size)
+
+        def peek(self, n: int) -> bytes:
+            return b""
+
+    stream = Line("훈민정음\n거북선\n".encode())
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream, isatty=lambda: False))
+    questions = iter(questions_of(["-"], None, None))
+    assert next(questions) == library.Question("훈민정음", "1") and seen == ["read"]
+    assert next(questions).text == "거북선" and seen == ["read"] * 2
+
+
+def test_questions_of_a_csv_file_are_in_its_column(small: Path, tmp_path: Path) -> None:
+    table = tmp_path / "q.csv"
+    table.write_text('id,question,answer\nq1,"훈민정음은, 누가 만들었나?",세종\n,거북선,\n', encoding="utf-8-sig")
+    rows = kofid("retrieve", "-i", small, table).objects
+    assert [(r["id"], r["question"], r["answers"]) for r in rows] == [
+        ("q1", "훈민정음은, 누가 만들었나?", ["세종"]),
+        ("2", "거북선", []),
+    ]
+    table.write_text("번호,글\n1,가나\n", encoding="utf-8")
+    assert f"{table}:1" in refuse(3, "retrieve", "-i", small, table)
 
 
 def test_ask_shows_what_it_corrected(workshop: Workshop) -> None:
@@ -536,7 +593,8 @@ def test_ask_nothing_known(workshop: Workshop) -> None:
     for question in ("", "qzxv"):
         found = kofid("ask", "-i", workshop.folder / "kb", question, *reader)
         assert found.code == 0
-        assert found.object == {"question": question, "answer": "", "score": 0.0, "sure": False, "evidence": []}
+        assert found.object["answer"] == "" and found.object["confidence"] == 0.0
+        assert (found.object["sure"], found.object["passage_id"], found.object["ctxs"]) == (False, None, [])
     person = kofid("ask", "-i", workshop.folder / "kb", "qzxv", *reader, terminal=True)
     assert (person.code, person.out) == (0, "찾은 패시지가 없습니다. 다른 말로 물어보세요.\n")
 
@@ -545,11 +603,11 @@ def test_ask_for_a_person_marks_the_sentence(workshop: Workshop, monkeypatch: py
     monkeypatch.setenv("TERM", "dumb")  # no styles: signs stand for them
     asked = ("ask", "-i", workshop.folder / "kb", ASKED, "--reader", workshop.folder / "span-reader")
     best = kofid(*asked).object
-    title = f"{best['evidence'][0]['title']}  [{best['evidence'][0]['id']}]"
+    title = f"{best['ctxs'][0]['title']}  [{best['ctxs'][0]['id']}]"
     head, _, shown = (" ".join(part.split()) for part in kofid(*asked, terminal=True).out.partition(title))
-    assert best["answer"] in head and f"{best['score']:.0%}" in head
+    assert best["answer"] in head and f"{best['confidence']:.0%}" in head
     marked = shown[shown.index("»") + 1 : shown.index("«")]
-    assert best["answer"] in marked and marked in best["evidence"][0]["text"]
+    assert best["answer"] in marked and marked in best["ctxs"][0]["text"]
     assert kofid(*asked, "--evidence", 3, terminal=True).out.count("[demo-") == 3
 
 
@@ -558,13 +616,14 @@ def test_ask_takes_several_questions(workshop: Workshop) -> None:
     reader = ("--reader", workshop.folder / "span-reader")
     found = kofid("ask", "-i", workshop.folder / "kb", *asked, *reader).objects
     piped = kofid("ask", "-i", workshop.folder / "kb", *reader, stdin="\n".join(asked)).objects
+    assert [f["id"] for f in found] == ["1", "2"]
     assert [f["question"] for f in found] == asked
     assert piped == found
 
 
 def test_ask_with_a_t5_reader(workshop: Workshop) -> None:
     found = kofid("ask", "-i", workshop.folder / "kb", ASKED, "-k", 2, "--reader", workshop.folder / "reader")
-    assert found.code == 0 and len(found.object["evidence"]) == 2
+    assert found.code == 0 and len(found.object["ctxs"]) == 2
     assert isinstance(found.object["answer"], str)
 
 
@@ -586,8 +645,8 @@ def test_demo_answers_from_a_cached_index(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = kofid("ask", "--demo", "훈민정음은 누가 만들었나?")
     assert found.code == 0, found.err
-    assert found.object["answer"] in found.object["evidence"][0]["text"]
-    assert "훈민정음" in found.object["evidence"][0]["text"]
+    assert found.object["answer"] in found.object["ctxs"][0]["text"]
+    assert "훈민정음" in found.object["ctxs"][0]["text"]
     before = files_of(tmp_path / "kofid" / "demo")
     assert kofid("ask", "--demo", "훈민정음은 누가 만들었나?") == found
     assert files_of(tmp_path / "kofid" / "demo") == before

@@ -88,9 +88,9 @@ def test_a_dry_run_on_raw_text_shows_a_pair_and_writes_nothing(tmp_path: Path) -
 
 
 def test_shares_are_finished_by_who_finds_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kofid.retrieval.dense import faiss_index as dense
+    from kofid.retrieval.dense import shards
 
-    monkeypatch.setattr(dense, "SHARD", 100)
+    monkeypatch.setattr(shards, "SHARD", 100)
     assert kofid("index", PASSAGES, "-o", folder / "parts").code == 0
     shared = ("index", "-o", folder / "parts", "--dense", folder / "encoder")
     first = kofid(*shared, "--shard", "2/3")

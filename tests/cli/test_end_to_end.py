@@ -119,9 +119,9 @@ def test_from_a_heap_of_text_to_answers(tmp_path: Path) -> None:
     # ask, evaluate
     (answered,) = kofid("ask", "-i", "kb", "--reader", "span-reader", "-k", 3, tested[0]["question"])
     assert answered["question"] == tested[0]["question"]
-    assert answered["answer"] in answered["evidence"][0]["text"] and len(answered["evidence"]) <= 3
+    assert answered["answer"] in answered["ctxs"][0]["text"] and len(answered["ctxs"]) <= 3
     (generated,) = kofid("ask", "-i", "kb", "--reader", "reader", "-k", 3, tested[0]["question"])
-    assert [e["id"] for e in generated["evidence"]][:1] and 0.0 <= generated["score"] <= 1.0
+    assert [e["id"] for e in generated["ctxs"]][:1] and 0.0 <= generated["confidence"] <= 1.0
     (figures,) = kofid("evaluate", "-i", "kb", "--reader", "span-reader", "test.jsonl", "-o", "predictions.jsonl")
     assert figures["n"] == 40 and 0.0 < figures["em"] <= figures["em_robust"]
     assert len(read_jsonl(tmp_path / "predictions.jsonl")) == 40

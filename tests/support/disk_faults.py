@@ -20,7 +20,8 @@ import numpy as np
 
 from kofid.errors import InputError, KofidError
 from kofid.retrieval.build import build_index, record_ranking, update_index
-from kofid.retrieval.dense.base import Encoding
+from kofid.retrieval.dense.base import NamedEncoder
+from kofid.retrieval.hybrid import VectorSearch
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse import builder as segments
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
@@ -241,7 +242,9 @@ def answers(path: Path) -> Any:
     """Return all that an index, opened now, says: answers, passages, settings."""
     index = Index.open(path)
     encoder: Any = Letters()
-    searches = [index.search] + [lambda q, k: index.search_dense(q, k, encoder)] * ("dense" in index.artifact.settings)
+    searches = [index.search]
+    if index.has_vectors:
+        searches.append(VectorSearch(index, encoder, index.open_vectors()).dense)
     hits = [
         [(hit.passage.id, hit.passage.text, hit.score) for hit in search(q, 5)]
         for search in searches
@@ -294,7 +297,7 @@ def update(path: Path, slowly: Callable[[list[Passage]], Iterable[Passage]] = li
 
 def build_dense(path: Path) -> None:
     encoder: Any = Letters()
-    build_index(path, passages(2), analyzer=PLAIN, encoding=Encoding(encoder, "letters", "0"))
+    build_index(path, passages(2), analyzer=PLAIN, encoder=NamedEncoder(encoder, "letters", "0"))
 
 
 CHANGES = {

@@ -23,7 +23,8 @@ from typing import Any
 
 from kofid.cli import app as cli
 from kofid.errors import KofidError
-from kofid.retrieval.dense import faiss_index as dense
+from kofid.retrieval.dense import shards
+from kofid.retrieval.dense.faiss_index import import_faiss
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
 from kofid.storage.ownership import MARKER
@@ -165,8 +166,8 @@ def train(root: Path, times: str) -> dict[str, Any]:
 
 def vectors(root: Path, times: str) -> dict[str, Any]:
     """Kill the encoding of an index's vectors: 200 passages in 17 shards, each encoded in one go."""
-    dense.SHARD = 12
-    dense.import_faiss()
+    shards.SHARD = 12
+    import_faiss()
     finish(root / "log", "index", PASSAGES, "-o", root / "kb", "--analyzer", "bigram")
     finish(
         root / "log", "train-retriever", "-i", root / "kb", QUESTIONS, "--limit", 64, "--model", "fresh:mini",

@@ -14,25 +14,25 @@ VOCABULARY = [f"w{n}" for n in range(300)]
 ODDS = [1 / (n + 1) for n in range(300)]
 
 
-def random_text(chance: random.Random, shortest: int, longest: int) -> str:
+def random_text(rng: random.Random, shortest: int, longest: int) -> str:
     """Return words by chance, in lines of seven."""
-    words = chance.choices(VOCABULARY, ODDS, k=chance.randint(shortest, longest))
+    words = rng.choices(VOCABULARY, ODDS, k=rng.randint(shortest, longest))
     return "\n".join(" ".join(words[n : n + 7]) for n in range(0, len(words), 7))
 
 
-def random_article(chance: random.Random, name: str, longest: int = 5) -> list[Passage]:
+def random_article(rng: random.Random, name: str, longest: int = 5) -> list[Passage]:
     """Return the passages ``NAME#0``, ``NAME#1``, ... of an article, ``longest`` of them at most."""
-    title = random_text(chance, 1, 3)
-    return [Passage(f"{name}#{n}", title, random_text(chance, 3, 30)) for n in range(chance.randint(1, longest))]
+    title = random_text(rng, 1, 3)
+    return [Passage(f"{name}#{n}", title, random_text(rng, 3, 30)) for n in range(rng.randint(1, longest))]
 
 
-def random_passages(chance: random.Random, n_articles: int, longest: int = 5) -> list[Passage]:
-    return [passage for n in range(n_articles) for passage in random_article(chance, f"a{n}", longest)]
+def random_passages(rng: random.Random, n_articles: int, longest: int = 5) -> list[Passage]:
+    return [passage for n in range(n_articles) for passage in random_article(rng, f"a{n}", longest)]
 
 
-def random_question(chance: random.Random, longest: int = 6) -> str:
+def random_question(rng: random.Random, longest: int = 6) -> str:
     """Return a question of rare and of frequent words, now and then an unknown one."""
-    return " ".join(chance.choice(VOCABULARY + ["unknown"] * 5) for _ in range(chance.randint(1, longest)))
+    return " ".join(rng.choice(VOCABULARY + ["unknown"] * 5) for _ in range(rng.randint(1, longest)))
 
 
 def idf(ranker: str, n: int, df: int) -> float:
@@ -66,14 +66,14 @@ def occurrence(ranker: str, tf: int, length: int, average: float, k1: float, b: 
 
 def sentences(text: str) -> list[str]:
     """Return sentences: each ends with its line, or with a word that ends in a mark or in 다."""
-    found = []
+    parts = []
     for line in text.split("\n"):
-        found.append("")
+        parts.append("")
         for word in line.split():
-            found[-1] += " " + word
+            parts[-1] += " " + word
             if word[-1] in ".?!다":
-                found.append("")
-    return found
+                parts.append("")
+    return parts
 
 
 class SlowIndex:
@@ -102,29 +102,29 @@ class SlowIndex:
             self._article.append(len(self._titles) - 1)
             before = article
 
-    def scores(self, asked: Sequence[tuple[str, int, float]]) -> list[float]:
+    def scores(self, query: Sequence[tuple[str, int, float]]) -> list[float]:
         """Return every passage's score for terms, each with its component and weight."""
-        texts = self._field(self._texts, asked)
-        titles = self._field(self._titles, asked)
-        titles = [self._title_weight * self._said(n, asked) ** 2 * score for n, score in enumerate(titles)]
+        texts = self._field(self._texts, query)
+        titles = self._field(self._titles, query)
+        titles = [self._title_weight * self._share_asked_for(n, query) ** 2 * score for n, score in enumerate(titles)]
         return [score + titles[article] for score, article in zip(texts, self._article, strict=True)]
 
-    def together(self, number: int, asked: Sequence[tuple[str, int, float]]) -> float:
+    def together(self, number: int, query: Sequence[tuple[str, int, float]]) -> float:
         """Return what the terms weigh that are letters of the title or of one sentence of a passage, whichever is best."""
         passage = self._passages[number]
         title, best = passage.title.lower(), 0.0
         for sentence in sentences(passage.text.lower()):
-            there = [entry for entry in asked if entry[0] in title or entry[0] in sentence]
-            best = max(best, sum(weight * self._idf(term, c) for term, c, weight in there))
+            matches = [entry for entry in query if entry[0] in title or entry[0] in sentence]
+            best = max(best, sum(weight * self._idf(term, c) for term, c, weight in matches))
         return best
 
     def _idf(self, term: str, component: int) -> float:
         df = sum(term in text[component] for text in self._texts)
         return idf(self._ranker, len(self._texts), max(df, 1))
 
-    def _field(self, owners: list[list[Counter[str]]], asked: Sequence[tuple[str, int, float]]) -> list[float]:
+    def _field(self, owners: list[list[Counter[str]]], query: Sequence[tuple[str, int, float]]) -> list[float]:
         scores = [0.0] * len(owners)
-        for term, c, weight in asked:
+        for term, c, weight in query:
             worth = weight * self._idf(term, c)
             average = sum(owner[c].total() for owner in owners) / len(owners)
             for number, owner in enumerate(owners):
@@ -132,8 +132,8 @@ class SlowIndex:
                 scores[number] += worth * occurrence(self._ranker, tf, length, average, self._k1, self._b)
         return scores
 
-    def _said(self, article: int, asked: Sequence[tuple[str, int, float]]) -> float:
+    def _share_asked_for(self, article: int, query: Sequence[tuple[str, int, float]]) -> float:
         """Return the share of an article's title that is asked for."""
         title = self._titles[article]
         size = sum(part.total() for part in title)
-        return sum(title[c][term] for term, c in {(term, c) for term, c, _ in asked}) / size if size else 0.0
+        return sum(title[c][term] for term, c in {(term, c) for term, c, _ in query}) / size if size else 0.0

@@ -23,7 +23,7 @@ FLOORS = (
     ("formats",),
     ("retrieval", "reader"),
     ("training",),
-    ("pipeline", "corpora"),
+    ("pipeline", "reranking", "indexing", "conversion", "corpora", "checks"),
     ("evaluation",),
     ("experiments",),
     ("cli", "__main__"),
@@ -38,7 +38,11 @@ LIGHT = (
     "korean",
     "formats",
     "pipeline",
+    "reranking",
+    "indexing",
+    "conversion",
     "corpora",
+    "checks",
     "evaluation",
     "experiments",
     "cli",
@@ -88,6 +92,7 @@ def at_load(tree: ast.Module) -> ast.Module:
 
 
 IMPORTS = {name: set(imported(name, tree)) for name, tree in TREES.items()}
+IMPORTS["kofid"] = set(imported("kofid", at_load(TREES["kofid"])))  # the library's names are imported when first used
 
 
 def test_every_room_has_a_floor():
@@ -114,6 +119,14 @@ def test_rooms_of_one_floor_make_no_circle():
         rooms.setdefault(room(name), set()).update(room(t) for t in targets if room(t) and room(t) != room(name))
     rooms.pop("", None)
     TopologicalSorter(rooms).prepare()
+
+
+def test_the_rooms_do_without_the_library_s_names():
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "kofid" and room(name) not in ("cli", "__main__"):
+                names = {alias.name for alias in node.names}
+                assert names <= {"__version__"} | {r for floor in FLOORS for r in floor}, f"{name}: {names}"
 
 
 def test_retrieval_and_reader_never_meet():
@@ -192,6 +205,31 @@ def test_no_module_of_python_is_written_to(name: str):
     assert "sys.modules" not in SOURCES[name].read_text(encoding="utf-8").replace("in sys.modules", "").replace(
         "sys.modules.get", ""
     )
+
+
+# What the command line may import besides the public names of ``kofid`` itself.
+LIGHT_MODULES = {
+    "kofid.language",
+    "kofid.errors",
+    "kofid.retrieval.modes",
+    "kofid.reader.kinds",
+    "kofid.reader.fid.config",
+    "kofid.training.options",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if room(name) == "cli"])
+def test_the_command_line_uses_only_the_library(name: str):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kofid":
+            if node.module == "kofid":
+                assert {alias.name for alias in node.names} <= set(kofid.__all__)
+            else:
+                assert node.module in LIGHT_MODULES or node.module.startswith("kofid.cli"), node.module
+        elif isinstance(node, ast.Import):
+            assert not [alias.name for alias in node.names if alias.name.startswith("kofid.")]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "kofid":
+            assert node.attr in kofid.__all__, node.attr
 
 
 # --- what is loaded when -------------------------------------------------------------------------------------

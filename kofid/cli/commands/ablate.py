@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Device, IndexPath, Json, Limit, MaxSteps, Output
 from kofid.language import say
@@ -61,35 +62,28 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Run an ablation."""
-    from kofid.evaluation.report import check_plot
-    from kofid.experiments import ablation
-    from kofid.experiments.settings import assign
-    from kofid.experiments.steps import Watcher
-    from kofid.reader.fid.config import Variant
-    from kofid.training.options import FreshModel, ReadingLengths, TrainOptions
-
     if plot is not None:
-        check_plot(plot)
+        kofid.check_plot(plot)
     settings = dict(part.partition("=")[::2] for part in option or ())
-    options, fresh, lengths, base = assign(
+    options, fresh, lengths, base = kofid.assign_settings(
         settings,
-        TrainOptions(max_steps=max_steps, device=device),
-        FreshModel(),
-        ReadingLengths(n_context=n_context),
-        Variant(),
+        kofid.TrainOptions(max_steps=max_steps, device=device),
+        kofid.FreshModel(),
+        kofid.ReadingLengths(n_context=n_context),
+        kofid.Variant(),
     )
-    work = ablation.Ablation(output, questions, index, dev, model, decoder, base, fresh, lengths, options, limit)
+    work = kofid.Ablation(output, questions, index, dev, model, decoder, base, fresh, lengths, options, limit)
     names = work.names(only or ())
     console.calm_libraries()
     rows = []
-    for row in work.run(names, Watcher(console.progress, console.training_progress, console.note)):
+    for row in work.run(names, kofid.Watcher(console.progress, console.training_progress, console.note)):
         rows.append(row)
         if console.wants_json(json_output):
             console.print_json(row.to_json())
         else:
-            console.note(" ".join(ablation.cells(row)))
-    ablation.write_table(output / "table.md", rows)
+            console.note(" ".join(kofid.ablation_cells(row)))
+    kofid.write_ablation(output / "table.md", rows)
     if plot is not None:
-        ablation.plot_rows(plot, rows)
+        kofid.plot_ablation(plot, rows)
     if not console.wants_json(json_output):
-        console.print_table("", ablation.columns(), [ablation.cells(row) for row in rows])
+        console.print_table("", kofid.ablation_columns(), [kofid.ablation_cells(row) for row in rows])

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Json
 from kofid.language import say
-from kofid.retrieval.sparse.analyzer import DEFAULT
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -26,7 +26,7 @@ def run(
     text: Annotated[list[str], typer.Argument(help=say("글", "Text"))],
     analyzer: Annotated[
         str, typer.Option(metavar="SUM", help=say("kofid index --analyzer와 같음", "As in kofid index --analyzer"))
-    ] = DEFAULT,
+    ] = "kiwi+bigram",
     user_dict: Annotated[
         str | None, typer.Option("--user-dict", metavar="FILE.tsv", help=say("Kiwi에 더할 낱말", "Words for Kiwi"))
     ] = None,
@@ -37,27 +37,11 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Show an analysis."""
-    from kofid.formats.user_dictionary import read_user_words
-    from kofid.korean.kiwi import analyze_many
-    from kofid.korean.text import clean
-    from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
-
-    if index is not None:
-        from kofid.retrieval.index import Index
-
-        chosen = Index.open(index).analyzer
-    else:
-        chosen = Analyzer(parse_components(analyzer), user_words=read_user_words(user_dict) if user_dict else ())
-    units = chosen.units(clean(" ".join(text)))
-    names = [component.name for component in chosen.components]
-    rows = []
-    for unit, morphemes, terms in zip(
-        units, analyze_many(units, chosen.user_words), chosen.analyze(units), strict=True
-    ):
-        tagged = [f"{m.form}/{m.tag}" for m in morphemes]
-        if console.wants_json(json_output):
-            counted = dict(zip(names, terms, strict=True))
-            console.print_json({"word": unit, "morphemes": tagged, "terms": counted})
-        rows.append([unit, " ".join(tagged), *(" ".join(part) for part in terms)])
-    if not console.wants_json(json_output):
-        console.print_table("", [say("낱말", "word"), say("형태소", "morphemes"), *names], rows)
+    words = kofid.analyze(" ".join(text), analyzer=analyzer, user_dict=user_dict, index=index)
+    if console.wants_json(json_output):
+        for word in words:
+            console.print_json({"word": word.word, "morphemes": word.morphemes, "terms": word.terms})
+        return
+    names = list(words[0].terms) if words else []
+    rows = [[w.word, " ".join(w.morphemes), *(" ".join(terms) for terms in w.terms.values())] for w in words]
+    console.print_table("", [say("낱말", "word"), say("형태소", "morphemes"), *names], rows)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Json, Seed
 from kofid.errors import UsageError
 from kofid.language import say
-
-if TYPE_CHECKING:
-    from kofid.evaluation.comparison import System
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -75,34 +73,30 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Compare systems."""
-    from kofid.evaluation import significance
-    from kofid.evaluation.comparison import choose_measures, compare, read_systems
-    from kofid.evaluation.report import check_plot, comparison_columns, comparison_row, markdown, write_plot
-    from kofid.storage.files import write_file
 
     if len(systems) < 2:
         raise UsageError(say("체계를 둘 이상 주세요", "give two systems or more"))
     if plot is not None:
-        check_plot(plot)
-    found = read_systems(systems, qrels)
-    _note_missing(found)
-    randomization = partial(significance.randomization_test, n_permutations=permutations, seed=seed)
-    p_value = randomization if test == "randomization" else significance.t_test
-    comparisons = list(compare(found, choose_measures(found, measure), p_value, all_pairs=all_pairs))
+        kofid.check_plot(plot)
+    read = kofid.read_systems(systems, qrels)
+    _note_missing(read)
+    randomization = partial(kofid.randomization_test, n_permutations=permutations, seed=seed)
+    p_value = randomization if test == "randomization" else kofid.t_test
+    comparisons = list(kofid.compare(read, kofid.choose_measures(read, measure), p_value, all_pairs=all_pairs))
     if output is not None:
-        write_file(output, markdown(found, comparisons, _note(test, permutations, seed, comparisons[0].n)))
+        kofid.write_file(output, kofid.markdown(read, comparisons, _note(test, permutations, seed, comparisons[0].n)))
     if plot is not None:
-        write_plot(plot, found, comparisons)
+        kofid.write_plot(plot, read, comparisons)
     if console.wants_json(json_output):
         settings = {"test": test} | ({"permutations": permutations, "seed": seed} if test == "randomization" else {})
         for comparison in comparisons:
             console.print_json(comparison.to_json() | settings)
     else:
-        console.print_table("", comparison_columns(), [comparison_row(c) for c in comparisons])
+        console.print_table("", kofid.comparison_columns(), [kofid.comparison_row(c) for c in comparisons])
         console.note(_note(test, permutations, seed, comparisons[0].n))
 
 
-def _note_missing(systems: Sequence[System]) -> None:
+def _note_missing(systems: Sequence[kofid.System]) -> None:
     for system in systems:
         if system.n_without_hits:
             n, total = system.n_without_hits, len(system.measures)

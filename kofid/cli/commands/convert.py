@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Encoding, Json, Verify
 from kofid.cli.options.reading import CrossLayers, FirstK, KvHeads
 from kofid.language import say
-
-if TYPE_CHECKING:
-    from kofid.formats.convert import FindPassage
-    from kofid.types import Passage
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -103,40 +100,21 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Convert files."""
-    from kofid.formats.convert import Sources, convert, guess_target
-
-    given = Sources.of(sources, encoding, subset)
-    target = to or guess_target(output, given)
-    if target == "reader":
-        folder = given.checkpoint()
-        console.calm_libraries()
-        from kofid.reader.fid.config import Variant
-        from kofid.reader.fid.convert import convert_checkpoint
-
-        convert_checkpoint(
-            folder,
-            output,
-            decoder,
-            variant=Variant.of(first_k, n_cross_layer, kv_heads),
-            tokenizer=tokenizer,
-            max_tokens=max_tokens,
-            allow_pickle=allow_pickle,
-        )
-    else:
-        convert(given, output, target, _finder(index, verify) if index is not None else None)
+    conversion = kofid.convert(
+        sources,
+        output,
+        to=to,
+        index=index,
+        subset=subset,
+        encoding=encoding,
+        decoder=decoder,
+        tokenizer=tokenizer,
+        variant=kofid.Variant.of(first_k, n_cross_layer, kv_heads),
+        max_tokens=max_tokens,
+        allow_pickle=allow_pickle,
+        verify=verify,
+    )
     if console.wants_json(json_output):
-        console.print_json({"output": str(output), "format": target, "sources": given.kinds})
+        console.print_json({"output": str(output), "format": conversion.format, "sources": conversion.sources})
     else:
-        console.note(say(f"{output}: {target}으로 적었습니다", f"{output}: written as {target}"))
-
-
-def _finder(path: Path, verify: bool) -> FindPassage:
-    from kofid.retrieval.index import Index
-
-    passages = Index.open(path, check_hashes=verify).passages
-
-    def find(passage_id: str) -> Passage | None:
-        position = passages.find(passage_id)
-        return passages[position] if position is not None else None
-
-    return find
+        console.note(say(f"{output}: {conversion.format}으로 적었습니다", f"{output}: written as {conversion.format}"))

@@ -7,18 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Encoding, Json, Limit, NContext, OptionalIndex, Output, Resume
 from kofid.cli.options.groups import takes_groups
 from kofid.cli.options.training import DISTILLATION, OPTIMIZING, Data, TeacherType
 from kofid.errors import UsageError
-from kofid.evaluation.report import markdown_table
-from kofid.experiments.rounds import MEASURES, Rounds
-from kofid.experiments.steps import Watcher
 from kofid.language import say, setting
 from kofid.reader.fid.config import ScoreMethod
 from kofid.retrieval.modes import SearchMode
-from kofid.storage.files import write_file
 from kofid.training.options import DISTILLED, PLAIN_DISTILLATION, Distillation, Stage, TrainOptions
 
 NEEDS_ARGUMENTS = True
@@ -112,7 +109,7 @@ def run(
         if stage is not Stage.ALL or index is None or reader is None or retriever is None or scores is not None:
             raise UsageError(_what_rounds_need())
         console.calm_libraries()
-        loop = Rounds(
+        loop = kofid.Rounds(
             output,
             index,
             data,
@@ -131,11 +128,9 @@ def run(
         )
         _report_rounds(loop, json_output)
         return
-    from kofid.training.distill import distill
-
     console.calm_libraries()
     with console.training_progress(say("증류", "distilling")) as on_step:
-        figures = distill(
+        figures = kofid.distill(
             data,
             output,
             reader=reader,
@@ -169,17 +164,17 @@ def _what_rounds_need() -> str:
     )
 
 
-def _report_rounds(loop: Rounds, as_json: bool) -> None:
-    watcher = Watcher(console.progress, console.training_progress, console.note)
+def _report_rounds(loop: kofid.Rounds, as_json: bool) -> None:
+    watcher = kofid.Watcher(console.progress, console.training_progress, console.note)
     figures = loop.run(
         watcher, lambda step, done: console.note(step.name + (say(" (되어 있음)", " (there)") if done else ""))
     )
-    columns = [say("바퀴", "round"), say("찾는 법", "mode"), "n", *MEASURES]
+    columns = [say("바퀴", "round"), say("찾는 법", "mode"), "n", *kofid.ROUND_MEASURES]
     rows = [
-        [str(row.number), row.mode, str(row.n), *(f"{100 * row.measures[name]:.1f}" for name in MEASURES)]
+        [str(row.number), row.mode, str(row.n), *(f"{100 * row.measures[name]:.1f}" for name in kofid.ROUND_MEASURES)]
         for row in figures
     ]
-    write_file(loop.folder / "report.md", markdown_table(columns, rows))
+    kofid.write_file(loop.folder / "report.md", kofid.markdown_table(columns, rows))
     if console.wants_json(as_json):
         for row in figures:
             console.print_json(row.to_json())

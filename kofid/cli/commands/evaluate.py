@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
-from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Seed, Verify
-from kofid.cli.options.reading import Beams, DType, FromPassages, Int8, Temperature, TopP, writing
-from kofid.cli.options.search import Mode, chosen_search
-from kofid.cli.questions import Questions, given_questions
+from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Questions, Seed, Verify, questions_of
+from kofid.cli.options.groups import takes_groups
+from kofid.cli.options.reading import READING, SUITED
+from kofid.cli.options.search import Mode
 from kofid.errors import UsageError
 from kofid.language import say
 from kofid.retrieval.modes import SearchMode
-
-if TYPE_CHECKING:
-    from kofid.evaluation.answers import Evaluation, Prediction
-    from kofid.types import Reader
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -38,6 +35,7 @@ kofid retrieve -i kb resources/demo/questions.jsonl --limit 50 -o retrieved.json
 kofid evaluate retrieved.json --reader span"""
 
 
+@takes_groups
 def run(
     questions: Questions = None,
     index: Annotated[
@@ -84,12 +82,7 @@ def run(
     ] = None,
     mode: Mode = SearchMode.AUTO,
     correct: Correct = True,
-    beams: Beams = 0,
-    from_passages: FromPassages = None,
-    dtype: DType = "auto",
-    int8: Int8 = "none",
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
+    reading: Annotated[kofid.ReadingOptions, READING] = SUITED,
     seed: Seed = 1,
     encoding: Encoding = None,
     limit: Limit = None,
@@ -98,14 +91,9 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Score answers."""
-    from kofid.reader.open import open_reader
-    from kofid.storage.files import write_file
 
     _check_plot(risk)
-    options = replace(writing(dtype, int8, beams, temperature, top_p, from_passages), seed=seed)
-    if reader != "span":
-        console.calm_libraries()
-    opened = open_reader(reader, device=device, n_context=k, options=options)
+    opened = kofid.open_reader(reader, device=device, n_context=k, options=replace(reading, seed=seed))
     if index is None:
         result = _evaluate_files(opened, questions, encoding, limit, k)
     else:
@@ -113,33 +101,29 @@ def run(
     if risk is not None:
         _write_risk(risk, result)
     if predictions is not None:
-        write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in result.predictions))
+        kofid.write_file(predictions, (json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in result.predictions))
     _report(result, k, wrong, json_output)
 
 
 def _check_plot(risk: Path | None) -> None:
     if risk is not None and risk.suffix != ".csv":
-        from kofid.evaluation.report import check_plot
-
-        check_plot(risk)
+        kofid.check_plot(risk)
 
 
 def _evaluate_files(
-    reader: Reader, files: Sequence[str] | None, encoding: str | None, limit: int | None, k: int
-) -> Evaluation:
-    from kofid.evaluation.answers import evaluate_examples
-    from kofid.formats import read_examples
+    reader: kofid.Reader, files: Sequence[str] | None, encoding: str | None, limit: int | None, k: int
+) -> kofid.Evaluation:
 
     if not files:
         raise UsageError(
             say("-i 색인과 질문, 또는 FiD JSON을 주세요", "give -i INDEX and questions, or files of FiD JSON")
         )
-    examples = chain.from_iterable(read_examples(file, encoding) for file in files)
-    return evaluate_examples(reader, islice(examples, limit), k=k, progress=console.progress)
+    examples = chain.from_iterable(kofid.read_examples(file, encoding) for file in files)
+    return kofid.evaluate_examples(reader, islice(examples, limit), k=k, progress=console.progress)
 
 
 def _evaluate_index(
-    reader: Reader,
+    reader: kofid.Reader,
     questions: list[str] | None,
     encoding: str | None,
     limit: int | None,
@@ -149,30 +133,23 @@ def _evaluate_index(
     mode: SearchMode,
     correct: bool,
     device: str,
-) -> Evaluation:
-    from kofid.evaluation.answers import evaluate
-    from kofid.pipeline import Pipeline
-    from kofid.retrieval.fusion import Fusion
-    from kofid.retrieval.index import Index
-
-    opened = Index.open(index, check_hashes=verify)
-    pipeline = Pipeline(opened, reader, chosen_search(opened, mode, Fusion(), 200, device), k, correct)
-    return evaluate(pipeline, given_questions(questions, encoding, limit), progress=console.progress)
+) -> kofid.Evaluation:
+    pipeline = kofid.open(index, reader=None, mode=mode, k=k, correct=correct, device=device, verify=verify)
+    asked = list(questions_of(questions, encoding, limit))
+    return kofid.evaluate(replace(pipeline, reader=reader), asked, progress=console.progress)
 
 
-def _write_risk(path: Path, result: Evaluation) -> None:
-    from kofid.evaluation.report import write_risk_plot
-    from kofid.storage.files import write_file
+def _write_risk(path: Path, result: kofid.Evaluation) -> None:
 
     curve = result.risk_coverage()
     if path.suffix == ".csv":
         rows = (f"{coverage:.5f},{accuracy:.5f},{confidence:.5f}\n" for coverage, accuracy, confidence in curve)
-        write_file(path, ["coverage,accuracy,confidence\n", *rows])
+        kofid.write_file(path, ["coverage,accuracy,confidence\n", *rows])
     else:
-        write_risk_plot(path, curve)
+        kofid.write_risk_plot(path, curve)
 
 
-def _report(result: Evaluation, k: int, n_wrong: int, as_json: bool) -> None:
+def _report(result: kofid.Evaluation, k: int, n_wrong: int, as_json: bool) -> None:
     overall, by_type, recall = result.summary(), result.by_type(), result.recall(k)
     sureness, cost = result.sureness(), result.cost()
     wrong = list(islice((p for p in result.predictions if not p.em_robust), n_wrong))
@@ -213,7 +190,7 @@ def _wrong_columns() -> list[str]:
     return [say(k, e) for k, e in zip(korean, ("question", "answers", "prediction", "passage", "found"), strict=True)]
 
 
-def _wrong_row(prediction: Prediction) -> list[str]:
+def _wrong_row(prediction: kofid.Prediction) -> list[str]:
     rank = prediction.answer_rank
     place = say("없음", "no") if rank is None else say(f"{rank}위", f"rank {rank}")
     answers = " / ".join(prediction.question.answers)

@@ -6,17 +6,14 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Json, Output
 from kofid.language import say
-
-if TYPE_CHECKING:
-    from kofid.evaluation.comparison import Comparison, System
-    from kofid.experiments.steps import Step
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -44,41 +41,35 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Run an experiment."""
-    from kofid.evaluation.report import check_plot, write_curves
-    from kofid.experiments.grid import Grid
-    from kofid.experiments.steps import Watcher
-
     if plot is not None:
-        check_plot(plot)
-    experiment = Grid.read(grid, output)
+        kofid.check_plot(plot)
+    experiment = kofid.Grid.read(grid, output)
     if dry_run:
         for step in experiment.steps():
             typer.echo(step.name + (say(" (되어 있음)", " (there)") if step.is_done else ""))
         return
 
-    def on_begin(step: Step, done: bool) -> None:
+    def on_begin(step: kofid.Step, done: bool) -> None:
         console.note(step.name + (say(" (되어 있음)", " (there)") if done else ""))
 
     console.calm_libraries()
-    systems = experiment.run(Watcher(console.progress, console.training_progress, console.note), on_begin)
+    systems = experiment.run(kofid.Watcher(console.progress, console.training_progress, console.note), on_begin)
     _report(systems, output, json_output)
     if plot is not None:
-        write_curves(plot, systems)
+        kofid.write_curves(plot, systems)
 
 
-def _report(systems: Sequence[System], output: Path, as_json: bool) -> None:
-    from kofid.evaluation.comparison import compare
-    from kofid.evaluation.report import markdown
-    from kofid.evaluation.significance import randomization_test
-    from kofid.storage.files import write_file
+def _report(systems: Sequence[kofid.System], output: Path, as_json: bool) -> None:
 
-    others = list(compare(systems, _MEASURES, randomization_test, all_pairs=False)) if len(systems) > 1 else []
+    others = (
+        list(kofid.compare(systems, _MEASURES, kofid.randomization_test, all_pairs=False)) if len(systems) > 1 else []
+    )
     tested = {c.b: c for c in others if c.measure == "mrr@10"}
     note = say(
         "p: 첫 체계와의 MRR@10, 짝지은 무작위 검정, Holm", "p: MRR@10 against the first, paired randomisation, Holm"
     )
-    write_file(output / "table.md", markdown(systems, others, note))
-    write_file(output / "table.csv", _csv(systems, tested))
+    kofid.write_file(output / "table.md", kofid.markdown(systems, others, note))
+    kofid.write_file(output / "table.csv", _csv(systems, tested))
     if console.wants_json(as_json):
         for system in systems:
             measures = {name: round(system.mean(name), 5) for name in _MEASURES}
@@ -89,7 +80,7 @@ def _report(systems: Sequence[System], output: Path, as_json: bool) -> None:
         console.note(note)
 
 
-def _rows(systems: Sequence[System], tested: dict[str, Comparison]) -> list[list[str]]:
+def _rows(systems: Sequence[kofid.System], tested: dict[str, kofid.Comparison]) -> list[list[str]]:
     rows = []
     for system in systems:
         p = f"{tested[system.name].p_holm:.3g}" if system.name in tested else ""
@@ -97,7 +88,7 @@ def _rows(systems: Sequence[System], tested: dict[str, Comparison]) -> list[list
     return rows
 
 
-def _csv(systems: Sequence[System], tested: dict[str, Comparison]) -> list[str]:
+def _csv(systems: Sequence[kofid.System], tested: dict[str, kofid.Comparison]) -> list[str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["system", "n", *_MEASURES, "p_holm"])

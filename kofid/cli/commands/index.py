@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-import time
-from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Device, Encoding, Json, Limit, Output
-from kofid.cli.options.ranking import K1, B, Delta, Ranker, Weights, ranking_changes
-from kofid.cli.vectors import give_vectors, open_encoding
+from kofid.cli.options.groups import takes_groups
+from kofid.cli.options.search import RANKING
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.sparse.analyzer import CONTENT_TAGS, DEFAULT, Analyzer, parse_components
-from kofid.types import Passage
+
+if TYPE_CHECKING:
+    from kofid import IndexEstimate, IndexReport, VectorEstimate
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -34,6 +34,7 @@ kofid index resources/demo/passages.jsonl -o kb --add
 kofid index resources/demo/passages.jsonl -o kb2 --analyzer kiwi+compound*0.5+bigram --user-dict resources/demo/words.tsv"""
 
 
+@takes_groups
 def run(
     output: Output,
     corpus: Annotated[list[str] | None, typer.Argument(help=say("파일들", "Files"))] = None,
@@ -69,14 +70,14 @@ def run(
                 "What is counted: kiwi, kiwi-all, compound, bigram, whitespace, hf:MODEL, or a sum",
             ),
         ),
-    ] = DEFAULT,
+    ] = "kiwi+bigram",
     tags: Annotated[
         str,
         typer.Option(
             metavar="TAG,...",
             help=say("kiwi가 남길 품사", "Parts of speech that kiwi keeps"),
         ),
-    ] = ",".join(CONTENT_TAGS),
+    ] = ",".join(kofid.CONTENT_TAGS),
     context: Annotated[
         Literal["word", "sentence"],
         typer.Option(
@@ -140,11 +141,8 @@ def run(
         Literal["stop", "skip"],
         typer.Option(help=say("잘못된 줄에서 멈출지, 빼고 갈지", "At a bad record: stop or skip")),
     ] = "stop",
-    ranker: Ranker = None,
-    k1: K1 = None,
-    b: B = None,
-    delta: Delta = None,
-    weights: Weights = None,
+    *,
+    ranking: Annotated[kofid.RankingOptions, RANKING],
     limit: Limit = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help=say("읽어만 보고 쓰지 않습니다", "Read, write nothing"))
@@ -153,141 +151,71 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Build an index, or change one."""
-    from kofid.formats import read_corpus
-
-    started = time.perf_counter()
-    skipped: list[str] | None = [] if on_error == "skip" else None
-    passages: Iterator[Passage] = iter(())
-    if corpus:
-        passages = islice(
-            read_corpus(corpus, split=split, passage_words=passage_words, encoding=encoding, skipped=skipped), limit
-        )
-    elif dense and not delete:
-        settings = give_vectors(output, dense, faiss, shard, device, dry_run, json_output)
-        if settings is not None:
-            _report(output, settings, [], time.perf_counter() - started, json_output)
+    corpus, share = corpus or [], _share(shard)
+    if dry_run and dense and not corpus and not delete:
+        _print_vector_estimate(kofid.estimate_vectors(output, dense, faiss=faiss, device=device), json_output)
         return
-    elif not delete:
-        raise UsageError(say("색인할 파일을 주세요 (표준입력은 -)", "give files to index (- for standard input)"))
-    if shard:
-        raise UsageError(
-            say(
-                "--shard는 글 없이, 있는 색인에 --dense로 벡터를 달 때 씁니다",
-                "--shard goes with --dense and no texts, for an index that is there",
-            )
-        )
-    if dry_run:
-        _estimate(passages, json_output)
+    if dry_run and corpus:
+        passages = kofid.read_corpus(corpus, split=split, passage_words=passage_words, encoding=encoding)
+        _print_estimate(kofid.estimate_index(islice(passages, limit)), json_output)
         return
-    if add or delete:
-        if corpus and not add:
-            raise UsageError(say("파일도 더하려면 --add를 쓰세요", "to add the files too, use --add"))
-        settings = _change(output, passages, delete or [], device)
-    else:
-        components = parse_components(analyzer)
-        chosen = Analyzer(components, _tags(tags), context, _user_words(user_dict, encoding))
-        names = [component.name for component in components]
-        changes = ranking_changes(ranker, k1, b, delta, weights, names, chosen.weights)
-        settings = _build(
-            output, passages, chosen, changes, None if dense is None else open_encoding(dense, faiss, device), resume
-        )
-    _report(output, settings, skipped or [], time.perf_counter() - started, json_output)
-
-
-def _build(
-    output: Path, passages: Iterable[Passage], analyzer: Analyzer, changes: dict[str, Any], encoding: Any, resume: bool
-) -> dict[str, Any]:
-    from kofid.retrieval.build import build_index, has_interrupted_build
-    from kofid.retrieval.sparse.ranking import Ranking
-
-    weights = changes.pop("weights", None)
-    if weights is not None:
-        analyzer = analyzer.weighted(weights)
     try:
-        return build_index(
-            output,
-            passages,
-            analyzer=analyzer,
-            ranking=Ranking.from_settings(changes),
-            encoding=encoding,
-            resume=resume,
-            progress=console.progress,
-        )
+        report = kofid.index(
+            corpus, output, add=add, delete=delete or (), split=split, passage_words=passage_words, encoding=encoding,
+            skip_errors=on_error == "skip", analyzer=analyzer, tags=tags.split(","), context=context,
+            user_dict=user_dict, ranking=ranking, dense=dense, faiss=faiss, shard=share, resume=resume, limit=limit,
+            device=device, progress=console.progress,
+        )  # fmt: skip
     except BaseException:
-        if has_interrupted_build(output):
-            command = " ".join(["kofid", *(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
+        if kofid.has_interrupted_build(output):
+            command = shlex.join(["kofid", *(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
             console.note(say(f"이어서 하려면: {command}", f"to go on: {command}"))
         raise
+    _print_report(report, share, json_output)
 
 
-def _change(output: Path, passages: Iterable[Passage], delete: list[str], device: str) -> dict[str, Any]:
-    """Change an index; one with vectors has them made anew by their encoder."""
-    from kofid.retrieval.build import update_index
-    from kofid.storage.artifacts import open_artifact
-
-    dense = open_artifact(output, "index").settings.get("dense")
-    encoding = open_encoding(dense["encoder"], dense["faiss"], device) if dense else None
-    return update_index(output, add=passages, delete=_ids(delete), encoding=encoding, progress=console.progress)
-
-
-def _ids(given: list[str]) -> Iterator[str]:
-    """Yield ids: those named, and those of files, one a line."""
-    from kofid.formats.records import read_lines
-    from kofid.korean.text import clean
-
-    for name in given:
-        if Path(name).is_file():
-            yield from (clean(line).strip() for _, line in read_lines(name) if line.strip())
-        else:
-            yield clean(name).strip()
+def _share(shard: str | None) -> tuple[int, int] | None:
+    """Return (i, n) of ``I/N``, i from 0."""
+    if shard is None:
+        return None
+    i, mark, n = shard.partition("/")
+    if not mark or not i.isdecimal() or not n.isdecimal() or not 1 <= int(i) <= int(n):
+        raise UsageError(say(f"--shard {shard}: 1/4처럼 씁니다", f"--shard {shard}: write it as 1/4"))
+    return int(i) - 1, int(n)
 
 
-def _tags(text: str) -> tuple[str, ...]:
-    from kofid.korean.kiwi import ALL_TAGS
-
-    tags = tuple(tag.strip().upper() for tag in text.split(",") if tag.strip())
-    unknown = [tag for tag in tags if tag not in ALL_TAGS]
-    if unknown or not tags:
-        known = " ".join(sorted(ALL_TAGS))
-        raise UsageError(
-            say(f"--tags {text}: 모르는 품사입니다. 품사: {known}", f"--tags {text}: unknown tags; there are: {known}")
-        )
-    return tags
-
-
-def _user_words(path: str | None, encoding: str | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    from kofid.formats.user_dictionary import read_user_words
-
-    return read_user_words(path, encoding)
-
-
-def _report(output: Path, settings: dict[str, Any], skipped: list[str], seconds: float, json_output: bool) -> None:
-    for message in skipped:
+def _print_report(report: IndexReport, share: tuple[int, int] | None, json_output: bool) -> None:
+    for message in report.skipped:
         console.note(say(f"뺌: {message}", f"skipped: {message}"))
-    n = settings["n_passages"]
-    if console.wants_json(json_output):
-        console.print_json(
-            {"index": str(output), "n_passages": n, "n_skipped": len(skipped), "seconds": round(seconds, 2)}
-            | ({"dense": settings["dense"]} if "dense" in settings else {})
-        )
-    else:
+    path, n = report.path, report.n_passages
+    if not report.complete:
+        i, shares = share or (0, 1)
         console.note(
             say(
-                f"{output}: 패시지 {n:,}개의 색인입니다 ({seconds:.1f}초)",
-                f"{output}: an index of {n:,} passages ({seconds:.1f} s)",
+                f"{path}: 조각 {i + 1}/{shares}을(를) 만들었습니다. 나머지가 다 되면 색인이 끝납니다.",
+                f"{path}: encoded share {i + 1}/{shares}; the index is finished when the others are",
+            )
+        )
+    elif console.wants_json(json_output):
+        row = {
+            "index": str(path),
+            "n_passages": n,
+            "n_skipped": len(report.skipped),
+            "seconds": round(report.seconds, 2),
+        }
+        console.print_json(row | ({} if report.dense is None else {"dense": dict(report.dense)}))
+    else:
+        seconds = report.seconds
+        console.note(
+            say(
+                f"{path}: 패시지 {n:,}개의 색인입니다 ({seconds:.1f}초)",
+                f"{path}: an index of {n:,} passages ({seconds:.1f} s)",
             )
         )
 
 
-def _estimate(passages: Iterable[Passage], json_output: bool) -> None:
-    """Print what would be indexed: passages and characters, and the time that analysis takes at a cautious rate."""
-    n = characters = 0
-    for passage in passages:
-        n += 1
-        characters += len(passage.text)
-    seconds = characters / 500_000 + 4
+def _print_estimate(estimate: IndexEstimate, json_output: bool) -> None:
+    n, characters, seconds = estimate.n_passages, estimate.n_characters, estimate.seconds
     if console.wants_json(json_output):
         console.print_json({"n_passages": n, "characters": characters, "estimated_seconds": round(seconds)})
     else:
@@ -296,4 +224,16 @@ def _estimate(passages: Iterable[Passage], json_output: bool) -> None:
                 f"패시지 {n:,}개, {characters:,}자, 약 {seconds:,.0f}초",
                 f"{n:,} passages, {characters:,} characters, about {seconds:,.0f} s",
             )
+        )
+
+
+def _print_vector_estimate(estimate: VectorEstimate, json_output: bool) -> None:
+    n, seconds, size = estimate.n_passages, estimate.seconds, estimate.n_bytes
+    if console.wants_json(json_output):
+        row = {"n_passages": n, "estimated_seconds": round(seconds), "faiss": estimate.faiss, "estimated_bytes": size}
+        console.print_json(row)
+    else:
+        what = f"{estimate.faiss} {size / 2**20:,.0f} MiB"
+        console.note(
+            say(f"패시지 {n:,}개, 약 {seconds:,.0f}초, {what}", f"{n:,} passages, about {seconds:,.0f} s, {what}")
         )

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import (
     Correct,
     Device,
     Encoding,
+    Evaluate,
+    Full,
     IndexPath,
     Json,
     K,
     Limit,
     OutputFile,
     PerQuestion,
+    Questions,
     Verify,
+    questions_of,
 )
-from kofid.cli.options.ranking import K1, B, Delta, Ranker, Weights, ranking_changes
-from kofid.cli.options.search import (
-    DenseWeight,
-    Depth,
-    FusionOption,
-    Mode,
-    RrfK,
-    SparseWeight,
-    chosen_search,
-)
-from kofid.cli.questions import Questions, evaluate_hits, given_questions, report_explained, report_hits
+from kofid.cli.options.groups import takes_groups
+from kofid.cli.options.search import RANKING, Depth, FusionOptions, Mode, NProbe
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.retrieval.modes import FusionMethod, SearchMode
-from kofid.types import Example, Question
+from kofid.retrieval.modes import Engine, SearchMode
 
 if TYPE_CHECKING:
-    from kofid.retrieval.index import Index
-    from kofid.types import Search
+    from kofid import Pipeline, Question
 
 NEEDS_ARGUMENTS = True
 HELP = say(
@@ -57,30 +52,26 @@ kofid retrieve -i kb --tune resources/demo/questions.jsonl
 kofid retrieve -i kb resources/demo/questions.jsonl -k 20 -o retrieved.json"""
 
 
+@takes_groups
 def run(
     index: IndexPath,
     questions: Questions = None,
     k: K = 10,
     mode: Mode = SearchMode.AUTO,
-    fusion: FusionOption = FusionMethod.MAX,
-    dense_weight: DenseWeight = None,
-    sparse_weight: SparseWeight = 1.0,
-    rrf_k: RrfK = 60,
+    *,
+    fusion: FusionOptions,
     depth: Depth = 200,
+    nprobe: NProbe = None,
     engine: Annotated[
-        Literal["kofid", "rank-bm25", "bm25s"],
+        Engine,
         typer.Option(
             help=say(
                 "rank-bm25, bm25s: 견주기 위해 색인의 낱말로 그 패키지를 씁니다 (모두 메모리에)",
                 "rank-bm25, bm25s: those packages on the index's terms, for comparison (all in memory)",
             )
         ),
-    ] = "kofid",
-    ranker: Ranker = None,
-    k1: K1 = None,
-    b: B = None,
-    delta: Delta = None,
-    weights: Weights = None,
+    ] = Engine.KOFID,
+    ranking: Annotated[kofid.RankingOptions, RANKING],
     correct: Correct = True,
     explain: Annotated[
         bool,
@@ -91,9 +82,7 @@ def run(
             ),
         ),
     ] = False,
-    evaluate: Annotated[
-        bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))
-    ] = False,
+    evaluate: Evaluate = False,
     per_question: PerQuestion = None,
     tune: Annotated[
         str | None,
@@ -116,6 +105,7 @@ def run(
         ),
     ] = False,
     output: OutputFile = None,
+    full: Full = False,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -123,85 +113,64 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Find passages."""
-    from kofid.evaluation.metrics import HIT_CUTOFFS
-    from kofid.retrieval.fusion import Fusion
-    from kofid.retrieval.index import Index
+    from kofid.cli import results
 
-    opened = Index.open(index, check_hashes=verify)
-    how = SearchMode.SPARSE if explain and mode is SearchMode.AUTO else mode.resolve(has_vectors=opened.has_vectors)
-    _refuse_together(evaluate, keep_gold, per_question, explain, how if engine == "kofid" else engine)
-    names = [component.name for component in opened.analyzer.components]
-    changes = ranking_changes(ranker, k1, b, delta, weights, names, opened.weights)
-    if changes:
-        opened = opened.ranked(**changes)
+    _refuse_together(evaluate, keep_gold, per_question, explain, mode, engine)
+    options = kofid.PipelineOptions(
+        reader=None, mode=SearchMode.SPARSE if explain or tune else mode, correct=correct, device=device,
+        fusion=fusion.of(), depth=depth, nprobe=nprobe, ranking=ranking,
+    )  # fmt: skip
+    pipeline = kofid.open(index, verify=verify, **options)
     if tune is not None:
-        _tune(index, opened, given_questions([tune], encoding, limit), json_output)
+        _tune(index, pipeline, questions_of([tune], encoding, limit), json_output)
         return
-    given = given_questions(questions, encoding, limit)
-    if engine != "kofid":
-        from kofid.retrieval.engines import Peer
-
-        peer = opened.ranking.ranker
-        search: Search = Peer(opened, engine, peer.k1, peer.b).search
-    else:
-        search = chosen_search(opened, how, Fusion(fusion, dense_weight, sparse_weight, rrf_k), depth, device)
-    wanted = max(HIT_CUTOFFS) if evaluate else k
-    asked: Iterable[Question] = given
-    if evaluate or output is not None:  # else results are shown as they come
-        asked = console.progress(given, say("찾는 중", "searching"), len(given))
-    results = _results(opened, search, asked, wanted, correct=correct and engine == "kofid", keep_gold=keep_gold)
+    inputs = questions_of(questions, encoding, limit)
+    if engine is not Engine.KOFID:
+        pipeline = replace(pipeline, search=kofid.open_engine(pipeline.index, engine), correct=False)
+    counted = (
+        console.progress if evaluate or output is not None else kofid.silent
+    )  # else results are shown as they come
+    depth = max(kofid.HIT_CUTOFFS) if evaluate else k
+    examples = kofid.retrieve(pipeline, inputs, k=depth, keep_gold=keep_gold, progress=counted)
     if evaluate:
-        evaluate_hits(results, json_output, per_question)
+        results.print_measures(examples, as_json=json_output, per_question=per_question)
     elif explain:
-        report_explained(opened, results, as_json=json_output)
+        results.print_explained(pipeline, examples, as_json=json_output)
     else:
-        report_hits(results, output=output, as_json=json_output)
+        results.print_hits(examples, output=output, as_json=json_output, full=full)
 
 
-def _refuse_together(evaluate: bool, keep_gold: bool, per_question: Path | None, explain: bool, how: str) -> None:
+def _refuse_together(
+    evaluate: bool, keep_gold: bool, per_question: Path | None, explain: bool, mode: SearchMode, engine: Engine
+) -> None:
     if evaluate and keep_gold:
         raise UsageError(say("--eval과 --keep-gold는 함께 쓸 수 없습니다", "--eval and --keep-gold do not go together"))
     if per_question is not None and not evaluate:
         raise UsageError(say("--per-question은 --eval과 함께 씁니다", "--per-question goes with --eval"))
-    if explain and how != "sparse":
-        raise UsageError(say(f"--explain은 {how}에 쓸 수 없습니다", f"--explain does not go with {how}"))
+    if explain and (engine is not Engine.KOFID or mode not in (SearchMode.AUTO, SearchMode.SPARSE)):
+        other = mode if engine is Engine.KOFID else engine
+        raise UsageError(say(f"--explain은 {other}에 쓸 수 없습니다", f"--explain does not go with {other}"))
 
 
-def _results(
-    index: Index, search: Search, asked: Iterable[Question], depth: int, *, correct: bool, keep_gold: bool
-) -> Iterator[Example]:
-    from kofid.retrieval.correct import forgiving_search
-    from kofid.training.data import with_gold
-
-    for question in asked:
-        if correct:
-            hits, corrected = forgiving_search(index, search, question.text, depth)
-        else:
-            hits, corrected = search(question.text, depth), None
-        example = Example(question, tuple(hits), corrected=corrected)
-        yield with_gold(example, index, depth) if keep_gold else example
-
-
-def _tune(path: Path, index: Index, questions: list[Question], json_output: bool) -> None:
-    from kofid.experiments.tuning import OBJECTIVE, tune
-    from kofid.retrieval.build import record_ranking
-
-    best = tune(index, questions, progress=console.progress)
-    if best.changes:
-        record_ranking(path, best.index.ranking, best.index.weights)
+def _tune(path: Path, pipeline: Pipeline, questions: Iterable[Question], json_output: bool) -> None:
+    tuned = kofid.tune(pipeline.index, list(questions), progress=console.progress)
+    if tuned.changes:
+        kofid.record_ranking(path, tuned.index.ranking, tuned.index.weights)
     if console.wants_json(json_output):
-        console.print_json(best.to_json())
+        console.print_json(tuned.to_json())
         return
-    rows = [[t.name, str(t.value), f"{100 * t.measure:.2f}"] for t in best.trials]
-    console.print_table("", [say("설정", "setting"), say("값", "value"), f"{OBJECTIVE} (%)"], rows)
+    rows = [[t.name, str(t.value), f"{100 * t.measure:.2f}"] for t in tuned.trials]
+    console.print_table("", [say("설정", "setting"), say("값", "value"), f"{tuned.objective} (%)"], rows)
+    figures = f"{tuned.objective} {100 * tuned.before:.2f} → {100 * tuned.after:.2f} (%)"
+    outcome = (
+        say(f"색인에 적었습니다: {tuned.changes}", f"recorded in the index: {tuned.changes}")
+        if tuned.changes
+        else say("지금 설정이 가장 낫습니다.", "nothing better than what is there.")
+    )
     console.note(
         say(
-            f"{OBJECTIVE} {100 * best.before:.2f} → {100 * best.after:.2f} (%), 질문 {best.n:,}개, p = {best.p:.3g}. ",
-            f"{OBJECTIVE} {100 * best.before:.2f} → {100 * best.after:.2f} (%), {best.n:,} questions, p = {best.p:.3g}. ",
+            f"{figures}, 질문 {tuned.n:,}개, p = {tuned.p:.3g}. ",
+            f"{figures}, {tuned.n:,} questions, p = {tuned.p:.3g}. ",
         )
-        + (
-            say(f"색인에 적었습니다: {best.changes}", f"recorded in the index: {best.changes}")
-            if best.changes
-            else say("지금 설정이 가장 낫습니다.", "nothing better than what is there.")
-        )
+        + outcome
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Encoding, Json, Limit, OptionalIndex, Output, Resume
 from kofid.cli.options.groups import takes_groups
@@ -67,12 +68,10 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train a reader."""
-    from kofid.training.reader import train_reader
-
     if kind is not ReaderKind.SPAN:
         console.calm_libraries()
     with console.training_progress(say("리더 훈련", "training reader")) as on_step:
-        figures = train_reader(
+        figures = kofid.train_reader(
             data,
             output,
             kind=kind,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Encoding, Json, Limit, OptionalIndex, Output, Resume
 from kofid.cli.options.groups import takes_groups
@@ -64,11 +65,9 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train a cross-encoder."""
-    from kofid.training.reranker import train_reranker
-
     console.calm_libraries()
     with console.training_progress(say("재순위 모델 훈련", "training reranker")) as on_step:
-        figures = train_reranker(
+        figures = kofid.train_reranker(
             data,
             output,
             index=index,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Encoding, Json, Limit, OptionalIndex, Output, Resume
 from kofid.cli.options.groups import takes_groups
@@ -87,11 +88,9 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Train an encoder."""
-    from kofid.training.retriever import train_retriever
-
     console.calm_libraries()
     with console.training_progress(say("검색기 훈련", "training retriever")) as on_step:
-        figures = train_retriever(
+        figures = kofid.train_retriever(
             data,
             output,
             index=index,

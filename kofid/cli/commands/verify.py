@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Json
 from kofid.language import say
@@ -25,9 +26,7 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Check an artifact."""
-    from kofid.storage.artifacts import artifact_kind, open_artifact
-
-    artifact = open_artifact(path, artifact_kind(path), thorough=True)
+    artifact = kofid.verify(path)
     if console.wants_json(json_output):
         console.print_json({"path": str(path), "kind": artifact.kind, "ok": True, "settings": artifact.settings})
     else:

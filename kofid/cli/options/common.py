@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import kofid
+from kofid.errors import UsageError
 from kofid.language import say
+
+if TYPE_CHECKING:
+    from kofid import Question
+
+Questions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help=say(
+            "질문, 또는 질문 파일 (JSONL, KorQuAD, CSV, 한 줄에 하나), 또는 - (표준입력)",
+            "Questions, or files of them (JSONL, KorQuAD, CSV, one a line), or - (standard input)",
+        )
+    ),
+]
 
 IndexPath = Annotated[
     Path, typer.Option("--index", "-i", metavar="INDEX", help=say("색인 디렉터리", "Index directory"))
@@ -44,6 +62,8 @@ OptionalIndex = Annotated[
     Path | None,
     typer.Option("--index", "-i", metavar="INDEX", help=say("패시지를 찾을 색인", "Index to find passages in")),
 ]
+Evaluate = Annotated[bool, typer.Option("--eval", help=say("hit@k와 MRR을 잽니다", "Measure hit@k and MRR"))]
+Full = Annotated[bool, typer.Option("--full", help=say("긴 패시지도 자르지 않고 보입니다", "Show long passages whole"))]
 K = Annotated[int, typer.Option("-k", min=1, help=say("찾을 패시지 수", "Passages to find"))]
 Encoding = Annotated[
     str | None, typer.Option(metavar="NAME", help=say("글자 인코딩 (기본 UTF-8; cp949, utf-16 ...)", "Text encoding"))
@@ -75,3 +95,24 @@ Bf16 = Annotated[bool, typer.Option("--bf16", help=say("bfloat16으로 계산", 
 NContext = Annotated[
     int, typer.Option("--n-context", min=1, help=say("리더가 읽는 패시지 수", "Passages that a reader reads"))
 ]
+
+
+def questions_of(arguments: Sequence[str] | None, encoding: str | None, limit: int | None) -> Iterable[Question]:
+    """Return the questions that a command's arguments name; those of standard input when there are none.
+
+    Standard input is read as it comes; everything else is read first, so that a bad line is said before any answer.
+    """
+    if not arguments and sys.stdin.isatty():
+        raise UsageError(say("질문이나 질문 파일을 주세요", "give a question or a file of questions"))
+    arguments = arguments or ["-"]
+    parts = [_questions(number, argument, encoding) for number, argument in enumerate(arguments, 1)]
+    questions = islice(chain.from_iterable(parts), limit)
+    return questions if "-" in arguments else list(questions)
+
+
+def _questions(number: int, argument: str, encoding: str | None) -> Iterable[Question]:
+    if argument == "-":
+        return kofid.read_questions(argument, encoding)
+    if kofid.is_question_file(argument) or kofid.looks_like_missing_file(argument):
+        return list(kofid.read_questions(argument, encoding))
+    return [kofid.typed_question(argument, number)]

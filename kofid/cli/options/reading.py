@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from kofid.errors import UsageError
+import kofid
+from kofid.cli.options.groups import Options
 from kofid.language import say
-
-if TYPE_CHECKING:
-    from kofid.reader.fid.config import ReadingOptions
 
 FirstK = Annotated[
     int,
@@ -104,23 +102,22 @@ TopP = Annotated[
         ),
     ),
 ]
-
-
-def writing(
-    dtype: str,
-    int8: Literal["none", "decoder", "all"],
-    beams: int,
-    temperature: float,
-    top_p: float,
-    from_passages: bool | None = None,
-) -> ReadingOptions:
-    """Return how the reader is to write; raise UsageError for what does not go together."""
-    from kofid.reader.fid.config import ReadingOptions
-
-    if temperature and beams > 1:
-        raise UsageError(
-            say("--beams와 --temperature는 함께 못 씁니다", "--beams and --temperature exclude each other")
-        )
-    if top_p < 1 and not temperature:
-        raise UsageError(say("--top-p에는 --temperature가 있어야 합니다", "--top-p needs --temperature"))
-    return ReadingOptions(dtype, int8, beams, temperature, top_p, from_passages=from_passages)
+AnswerTokens = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help=say("답 하나에 쓸 토큰 수 (0: 리더가 정함)", "Tokens of an answer at most (0: as it suits the reader)"),
+    ),
+]
+# The options of ``kofid.ReadingOptions``.
+READING = Options(
+    n_beams=Beams,
+    from_passages=FromPassages,
+    answer_tokens=AnswerTokens,
+    dtype=DType,
+    int8=Int8,
+    temperature=Temperature,
+    top_p=TopP,
+)
+# What commands read with when nothing else is said: numbers that suit the processor.
+SUITED = kofid.ReadingOptions(dtype="auto")

@@ -1,18 +1,19 @@
-"""Options of the commands that search by terms, by vectors, or by both."""
+"""Options of the commands that search by terms, by vectors, or by both, and of how the parts of a score are put together."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import kofid
+from kofid.cli.options.groups import Options
 from kofid.language import say
 from kofid.retrieval.modes import FusionMethod, SearchMode
 
 if TYPE_CHECKING:
-    from kofid.retrieval.fusion import Fusion
-    from kofid.retrieval.index import Index
-    from kofid.types import Search
+    from kofid import Fusion
 
 Mode = Annotated[
     SearchMode,
@@ -58,13 +59,54 @@ Depth = Annotated[
         help=say("sequential과 cross가 견주는 패시지 수", "Passages that sequential and cross weigh"),
     ),
 ]
+NProbe = Annotated[
+    int | None,
+    typer.Option(
+        "--nprobe",
+        min=1,
+        help=say(
+            "IVF 벡터 색인에서 들여다볼 칸의 수 (기본: 4분의 1)",
+            "Cells of an IVF index of vectors to look into (default: a quarter)",
+        ),
+    ),
+]
+Ranker = Annotated[
+    Literal["lucene", "okapi", "atire", "bm25+", "bm25l", "tf-idf"] | None,
+    typer.Option(help=say("점수 식 (기본 lucene, BM25의 하나)", "Formula (default lucene, a BM25)")),
+]
+K1 = Annotated[float | None, typer.Option("--k1", min=0.0, help=say("BM25 k1 (기본 0.8)", "BM25 k1 (default 0.8)"))]
+B = Annotated[
+    float | None, typer.Option("--b", min=0.0, max=1.0, help=say("BM25 b (기본 0.5)", "BM25 b (default 0.5)"))
+]
+Delta = Annotated[
+    float | None,
+    typer.Option(min=0.0, help=say("BM25+의 δ (기본 1), BM25L의 δ (기본 0.5)", "δ of BM25+ (1) or BM25L (0.5)")),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=W,...",
+        help=say(
+            "무게: 분석기 성분(kiwi, bigram ...), title, asking(묻는 말), ending(조사·어미), sentence(한 문장에 모인 말), "
+            "article(같은 문서의 벌점)",
+            "Weights: analyzer components (kiwi, bigram ...), title, asking words, ending bigrams, terms in one sentence, "
+            "article penalty",
+        ),
+    ),
+]
+# The options of ``kofid.RankingOptions``.
+RANKING = Options(ranker=Ranker, k1=K1, b=B, delta=Delta, weights=Weights)
 
 
-def chosen_search(index: Index, mode: SearchMode, fusion: Fusion, depth: int, device: str) -> Search:
-    """Return the search of a mode, the libraries it needs kept quiet."""
-    from kofid.cli import console
-    from kofid.retrieval.hybrid import open_search
+@dataclass(frozen=True)
+class FusionOptions:
+    """How the scores of cross are fused."""
 
-    if mode.resolve(has_vectors=index.has_vectors) is not SearchMode.SPARSE:
-        console.calm_libraries()
-    return open_search(index, mode, device=device, fusion=fusion, depth=depth)
+    fusion: FusionOption = FusionMethod.MAX
+    dense_weight: DenseWeight = None
+    sparse_weight: SparseWeight = 1.0
+    rrf_k: RrfK = 60
+
+    def of(self) -> Fusion:
+        """Return the fusion that they describe."""
+        return kofid.Fusion(self.fusion, self.dense_weight, self.sparse_weight, self.rrf_k)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import kofid
 from kofid.cli.options.common import BatchSize, Bf16, Device, Epochs, LearningRate, MaxSteps, NContext, SaveSteps, Seed
 from kofid.cli.options.groups import Options
 from kofid.cli.options.reading import CrossLayers, FirstK, KvHeads
@@ -15,7 +16,7 @@ from kofid.language import say
 from kofid.training.options import OptimizerName, ReportTo, Schedule
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.config import Variant
+    from kofid import Variant
 
 Data = Annotated[
     list[str],
@@ -378,6 +379,6 @@ class VariantOptions:
 
     def variant(self) -> Variant:
         """Return the variant; raise UsageError for layers that are no numbers."""
-        from kofid.reader.fid.config import Variant
-
-        return Variant.of(self.first_k, self.n_cross_layer, self.n_kv_heads, self.pointing, self.match, self.copying)
+        return kofid.Variant.of(
+            self.first_k, self.n_cross_layer, self.n_kv_heads, self.pointing, self.match, self.copying
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kofid.korean.questions import ASKS
+from kofid.korean.questions import TYPE_CODES
 from kofid.reader.span.features import STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span.hit_context import WANTED_ERA, HitContext, SpanTable, bigrams, question_bigrams, wanted_date
 from kofid.reader.span.lexicon import Lexicon
@@ -90,7 +90,7 @@ def _of_kind(
 ) -> dict[str, np.ndarray]:
     """Tell how well each span, as a name, and the nouns at its end and beside it, as kinds, fit the kind asked for."""
     units = np.concatenate([p.static[:, STATIC_NAMES.index("unit_kind")] for p in prepared])[spans.number]
-    noun = question.head or {ASKS["who"]: "누구", ASKS["where"]: "어디"}.get(question.ask, "")
+    noun = question.head or {TYPE_CODES["who"]: "누구", TYPE_CODES["where"]: "어디"}.get(question.ask, "")
     vector = name_types.kind_vector(noun) if noun else None
     if vector is None:
         scores, likeness = np.zeros(len(spans.number)), np.zeros(len(context.forms) + 2)

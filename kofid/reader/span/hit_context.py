@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kofid.korean.questions import ASKS
+from kofid.korean.questions import TYPE_CODES
 from kofid.reader.span.features import FOLLOWING, STATIC_NAMES, UNITS, PreparedPassage
 from kofid.reader.span.lexicon import Lexicon
 from kofid.reader.span.passage import AnalyzedPassage
@@ -35,7 +35,7 @@ def bigrams(text: str) -> np.ndarray:
 
 def wanted_date(question: AnalyzedQuestion) -> int:
     """Return 1 where a year is asked for, 2 a day, 3 a time or an era, 4 a month, 5 any date, 0 none."""
-    return _WANTED_DATES.get(question.unit or question.head, _ANY_DATE if question.ask == ASKS["when"] else 0)
+    return _WANTED_DATES.get(question.unit or question.head, _ANY_DATE if question.ask == TYPE_CODES["when"] else 0)
 
 
 def question_bigrams(text: str) -> np.ndarray:

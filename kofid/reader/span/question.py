@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kofid.korean.kiwi import Morpheme
-from kofid.korean.questions import ASKS, asked_word
+from kofid.korean.questions import TYPE_CODES, type_code
 from kofid.reader.span.passage import TAG, tag_code, term_key
 
 # Terms that tell one question from another too little to be looked for: question words, and what goes with them.
@@ -47,7 +47,7 @@ _KIND_CODES = {kind: code for code, kind in enumerate(_KINDS, start=1)}
 NUMBER_KIND = _KIND_CODES["number"]
 _KIND_OF = {noun: _KIND_CODES[kind] for kind, nouns in _KINDS.items() for noun in nouns.split()}
 _KIND_OF_ASK = {
-    ASKS[ask]: _KIND_CODES[kind]
+    TYPE_CODES[ask]: _KIND_CODES[kind]
     for ask, kind in (("who", "person"), ("when", "date"), ("where", "place"), ("how-many", "number"))
 }
 
@@ -56,7 +56,7 @@ _KIND_OF_ASK = {
 class AnalyzedQuestion:
     """A question's terms (distinct keys in order), and what it asks for.
 
-    ``ask`` is a code of ASKS, ``kind`` of person, date, place and number in that order (1-4), 0 where none is found;
+    ``ask`` is a code of TYPE_CODES, ``kind`` of person, date, place and number in that order (1-4), 0 where none is found;
     ``head`` is the noun that names the kind of answer (인물, 나라)
     and may be empty; ``unit`` the noun counted by 몇; ``verb`` the key of the last predicate; ``particle`` the
     form of the particle on the question word.
@@ -83,14 +83,14 @@ def analyze_question(text: str, morphemes: Sequence[Morpheme]) -> AnalyzedQuesti
     words = [m for m in morphemes if m.end > m.start]
     keys = [term_key(m) for m in words]
     terms = list(dict.fromkeys(k for k in keys if k and k not in _QUESTION_WORDS))
-    ask = asked_word(text)
+    ask = type_code(text)
     head, unit = _head(words), _counted(words)
     kind = _KIND_OF.get(unit or head) or _kind_of_last((unit or head)[-1:]) or _KIND_OF_ASK.get(ask, 0)
     return AnalyzedQuestion(
         text=text,
         terms=terms,
         ask=ask,
-        kind=kind if ask not in _KIND_OF_ASK or ask == ASKS["where"] else _KIND_OF_ASK[ask],
+        kind=kind if ask not in _KIND_OF_ASK or ask == TYPE_CODES["where"] else _KIND_OF_ASK[ask],
         head=head,
         unit=unit,
         verb=_verb(words),

@@ -1,21 +1,20 @@
-"""What encoders see of questions and passages, and what they give."""
+"""Encoders: what they see of questions and passages, and what they give."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from kofid.types import Passage
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 Vectors = npt.NDArray[np.float32]
 # The tokens of some texts.
@@ -25,7 +24,11 @@ PASSAGE_TOKENS = 256
 
 
 def dense_text(passage: Passage) -> str:
-    """Return the text of a passage that encoders see."""
+    """Return the text of a passage that encoders see.
+
+    >>> dense_text(Passage("1", "이순신", "조선의 장군"))
+    '이순신 조선의 장군'
+    """
     return f"{passage.title} {passage.text}"
 
 
@@ -77,10 +80,9 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """The encoder that makes an index's vectors, its name and fingerprint, and the faiss factory string for them."""
+class NamedEncoder:
+    """An encoder, the name by which it was opened, and a fingerprint of its weights and kind."""
 
     encoder: Encoder
     name: str
     fingerprint: str
-    faiss: str = "auto"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.language import say
-from kofid.retrieval.dense.base import Encoding
+from kofid.retrieval.dense.base import Encoder, NamedEncoder
 from kofid.retrieval.dense.sentence_transformers import module_types
 from kofid.retrieval.dense.static import StaticEncoder
 from kofid.retrieval.dense.transformer import TransformerEncoder
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
 
     from kofid.retrieval.index import Index
 
-import json
-from pathlib import Path
-
-from kofid.retrieval.dense.base import Encoder
+# The name of the encoder that ships with kofid, and where it is.
+BUNDLED_ENCODER, _BUNDLED_FOLDER = "default", "models/retriever"
 
 
 def load_encoder(directory: str, device: torch.device | None = None) -> Encoder:
@@ -46,41 +46,33 @@ def weights_fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-# The encoder that ships with kofid, and the name that --dense takes for it.
-BUNDLED_ENCODER, _ENCODER = "default", "models/retriever"
-
-
-def open_encoder(name: str, device: str = "auto") -> Encoding:
-    """Open an encoder that kofid trained (``default``: the bundled one), or any Hugging Face encoder.
-
-    With it come its name and its fingerprint. Raises InputError.
-    """
+def open_encoder(name: str, device: str = "auto") -> NamedEncoder:
+    """Open an encoder that kofid trained (``default``: the bundled one), or any Hugging Face encoder; raise InputError."""
     from kofid.devices import choose_device
 
     bundled = name == BUNDLED_ENCODER
-    path = resource(_ENCODER) if bundled else Path(name)
+    path = resource(_BUNDLED_FOLDER) if bundled else Path(name)
     if is_artifact(path):
         artifact = open_artifact(path, "encoder")
         encoder = load_encoder(str(artifact.directory), choose_device(device))
-        return Encoding(encoder, name if bundled else str(path.resolve()), artifact.fingerprint)
+        return NamedEncoder(encoder, name if bundled else str(path.resolve()), artifact.fingerprint)
     refuse_missing(path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(say(f"{path}: 모델이 아닙니다", f"{path}: not a model"))
     encoder = load_encoder(name, choose_device(device))
-    return Encoding(encoder, str(path.resolve()) if path.exists() else name, weights_fingerprint(encoder))
+    return NamedEncoder(encoder, str(path.resolve()) if path.exists() else name, weights_fingerprint(encoder))
 
 
 def open_index_encoder(index: Index, name: str | None = None, device: str = "auto") -> Encoder:
     """Open the encoder that made the index's vectors; raise IncompatibleArtifactError when it has changed."""
-    settings = index.dense_settings
-    _ = index.dense  # opened before the encoder takes its time: see Index
-    encoding = open_encoder(name or settings["encoder"], device)
-    if encoding.fingerprint != settings["fingerprint"]:
+    settings = index.vector_settings
+    named = open_encoder(name or settings.encoder, device)
+    if named.fingerprint != settings.fingerprint:
         raise IncompatibleArtifactError(
             say(
-                f"벡터를 만든 인코더와 다릅니다.\n  색인: {settings['fingerprint']}\n  지금: {encoding.fingerprint}\n색인을 다시 만드세요.",
-                f"not the encoder that made the vectors.\n  index: {settings['fingerprint']}\n  here:  {encoding.fingerprint}\n"
+                f"벡터를 만든 인코더와 다릅니다.\n  색인: {settings.fingerprint}\n  지금: {named.fingerprint}\n색인을 다시 만드세요.",
+                f"not the encoder that made the vectors.\n  index: {settings.fingerprint}\n  here:  {named.fingerprint}\n"
                 "Build the index again.",
             )
         )
-    return encoding.encoder
+    return named.encoder

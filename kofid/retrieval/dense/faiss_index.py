@@ -1,4 +1,4 @@
-"""Passage vectors: encoded in shards that an interruption does not lose, searched by faiss."""
+"""Passage vectors in a faiss index."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kofid.errors import ResourceError, UsageError
-from kofid.language import say
-from kofid.retrieval.dense.shards import SHARD, refuse_infinite
+from kofid.language import say, setting
+from kofid.retrieval.dense.shards import refuse_infinite
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense.base import Vectors
 
 # Above this many vectors, and no other wish, each number takes a byte.
 _FLAT_UP_TO = 200_000
+# Vectors that an index which must be trained is trained on.
+_TRAINED_ON = 65_536
+# What recall is measured on: the nearest 20 of 200 vectors.
 _SAMPLED, _NEAREST = 200, 20
+# Of an IVF index one cell in so many is looked into, and so many at least.
+_PROBED_OF, _PROBED_AT_LEAST = 4, 32
 # Candidates of a graph as it is built and searched: with faiss's own 40 and 16 a tenth of the nearest is missed.
 _GRAPH_BUILD, _GRAPH_SEARCH = 200, 512
-
-
-# --- shards -----------------------------------------------------------------------------------------------------
-
-
-# --- faiss ------------------------------------------------------------------------------------------------------
 
 
 def import_faiss() -> Any:
@@ -61,10 +60,14 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def choose_factory(wish: str, n_vectors: int) -> str:
-    """Return the faiss factory string for a wish; ``auto`` is exact for few vectors, and a byte a number for many."""
-    if wish != "auto":
-        return wish
+def choose_factory(faiss: str, n_vectors: int) -> str:
+    """Return the faiss factory string of a setting: ``auto`` is exact for few vectors, and a byte a number for many.
+
+    >>> choose_factory("auto", 1_000), choose_factory("auto", 1_000_000), choose_factory("HNSW32", 1_000)
+    ('Flat', 'SQ8', 'HNSW32')
+    """
+    if faiss != "auto":
+        return faiss
     return "Flat" if n_vectors <= _FLAT_UP_TO else "SQ8"
 
 
@@ -83,14 +86,15 @@ def estimate_bytes(factory: str, n_vectors: int, dimension: int) -> int:
 class DenseIndex:
     """Passage vectors in a faiss index of inner products."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Any, ef_search: int = _GRAPH_SEARCH) -> None:
         self._index = index
+        self._ef_search = ef_search
 
     @classmethod
     def build(cls, batches: Iterable[Vectors], dimension: int, factory: str = "Flat") -> DenseIndex:
         """Return the index of vectors given in batches of shape (n, dimension), of a faiss factory string.
 
-        What must be trained first is trained on the first batches, up to 16,384 x 4 vectors. Refuses NaN and infinity.
+        What must be trained first is trained on the first batches, up to 65,536 vectors. Refuses NaN and infinity.
         """
         faiss = import_faiss()
         try:
@@ -98,8 +102,8 @@ class DenseIndex:
         except RuntimeError as error:
             raise UsageError(
                 say(
-                    f"--faiss {factory}: faiss가 모르는 꼴입니다. 보기: Flat, SQ8, HNSW32, IVF1024,Flat, PQ64",
-                    f"--faiss {factory}: faiss does not know it; for example Flat, SQ8, HNSW32, IVF1024,Flat, PQ64",
+                    f"{setting('faiss', factory)}: faiss가 모르는 꼴입니다. 보기: Flat, SQ8, HNSW32, IVF1024,Flat, PQ64",
+                    f"{setting('faiss', factory)}: faiss does not know it; for example Flat, SQ8, HNSW32, IVF1024,Flat, PQ64",
                 )
             ) from error
         graph = faiss.downcast_index(index)
@@ -112,7 +116,7 @@ class DenseIndex:
                 index.add(np.ascontiguousarray(vectors))
                 continue
             waiting.append(vectors)
-            if sum(map(len, waiting)) >= 4 * SHARD:
+            if sum(map(len, waiting)) >= _TRAINED_ON:
                 cls._train(index, waiting, factory)
         if waiting:
             cls._train(index, waiting, factory)
@@ -127,8 +131,8 @@ class DenseIndex:
         except RuntimeError as error:  # too few vectors for so many cells
             raise UsageError(
                 say(
-                    f"--faiss {factory}: 벡터 {len(sample):,}개로는 만들 수 없습니다 ({str(error).splitlines()[-1]})",
-                    f"--faiss {factory}: {len(sample):,} vectors are too few ({str(error).splitlines()[-1]})",
+                    f"{setting('faiss', factory)}: 벡터 {len(sample):,}개로는 만들 수 없습니다 ({str(error).splitlines()[-1]})",
+                    f"{setting('faiss', factory)}: {len(sample):,} vectors are too few ({str(error).splitlines()[-1]})",
                 )
             ) from error
         index.add(sample)
@@ -144,53 +148,55 @@ class DenseIndex:
             raise OSError(str(error)) from error
 
     @classmethod
-    def load(cls, path: Path) -> DenseIndex:
-        """Open a faiss file, mapped from disk."""
+    def load(cls, path: Path, *, nprobe: int | None = None, ef_search: int = _GRAPH_SEARCH) -> DenseIndex:
+        """Open a faiss file, mapped from disk.
+
+        An IVF index looks into ``nprobe`` cells, by default a quarter of them and 32 at least; a graph (HNSW) holds
+        ``ef_search`` candidates, or twice as many as hits are wanted.
+        """
         faiss = import_faiss()
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
-        inner = faiss.try_extract_index_ivf(index)
-        if inner is not None:
-            inner.make_direct_map()  # to find a passage's vector
-            inner.nprobe = max(inner.nprobe, inner.nlist // 16)
-        return cls(index)
+        cells = faiss.try_extract_index_ivf(index)
+        if cells is not None:
+            cells.make_direct_map()  # to find a passage's vector
+            cells.nprobe = min(nprobe or max(_PROBED_AT_LEAST, cells.nlist // _PROBED_OF), cells.nlist)
+        return cls(index, ef_search)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
     def vectors(self, start: int, end: int) -> Vectors:
         """Return the vectors from ``start`` to before ``end``, as the index has kept them."""
-        found: Vectors = self._index.reconstruct_batch(np.arange(start, end, dtype=np.int64))
-        return found
+        vectors: Vectors = self._index.reconstruct_batch(np.arange(start, end, dtype=np.int64))
+        return vectors
 
     def search(self, vectors: Vectors, k: int) -> list[list[tuple[int, float]]]:
         """Return, for each question vector, (position, inner product) of the best ``k``, best first."""
-        scores, positions = self._index.search(vectors, min(k, len(self)), params=self._deep(k))
+        scores, positions = self._index.search(vectors, min(k, len(self)), params=self._search_parameters(k))
         return [
             [(int(p), float(s)) for p, s in zip(row, values, strict=True) if p >= 0]
             for row, values in zip(positions, scores, strict=True)
         ]
 
-    def _deep(self, k: int) -> Any:
-        """Return how a graph is to be searched for ``k``: twice as wide, 512 at least."""
+    def _search_parameters(self, k: int) -> Any:
+        """Return how a graph is to be searched for ``k``."""
         faiss = import_faiss()
         if isinstance(faiss.downcast_index(self._index), faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=max(_GRAPH_SEARCH, 2 * k))
+            return faiss.SearchParametersHNSW(efSearch=max(self._ef_search, 2 * k))
         return None
 
     def score_some(self, vector: Vectors, positions: Sequence[int]) -> Vectors:
         """Return inner products with the passages at ``positions``, shape (len(positions),)."""
         if not len(positions):
             return np.empty(0, dtype=np.float32)
-        chosen = self._index.reconstruct_batch(np.asarray(positions, dtype=np.int64))
-        scores: Vectors = chosen @ vector
+        scores: Vectors = self._index.reconstruct_batch(np.asarray(positions, dtype=np.int64)) @ vector
         return scores
 
 
 def recall_against_flat(index: DenseIndex, shards: Iterable[Vectors], dimension: int) -> float:
     """Return the share of the 20 nearest vectors, by exact search, that ``index`` finds for 200 of the vectors themselves."""
     exact = DenseIndex.build(shards, dimension)
-    chosen = np.random.default_rng(1).choice(len(exact), min(_SAMPLED, len(exact)), replace=False)
-    vectors = exact._index.reconstruct_batch(np.sort(chosen))
-    found = (index.search(vectors, _NEAREST), exact.search(vectors, _NEAREST))
-    shares = [len({p for p, _ in a} & {p for p, _ in b}) / len(b) for a, b in zip(*found, strict=True)]
-    return float(np.mean(shares))
+    sample = np.random.default_rng(1).choice(len(exact), min(_SAMPLED, len(exact)), replace=False)
+    vectors = exact._index.reconstruct_batch(np.sort(sample))
+    pairs = zip(index.search(vectors, _NEAREST), exact.search(vectors, _NEAREST), strict=True)
+    return float(np.mean([len({p for p, _ in hits} & {p for p, _ in best}) / len(best) for hits, best in pairs]))

@@ -23,24 +23,24 @@ def module_types(directory: Path) -> list[str]:
         raise cannot_open(str(directory), error) from error
 
 
-def own_settings(directory: Path) -> dict[str, Any]:
+def encoder_settings(directory: Path) -> dict[str, Any]:
     """Return pooling, normalization and prompts of a folder of sentence-transformers; nothing for any other."""
     types = module_types(directory)
     if not types:
         return {}
     try:
         paths = {m["type"].rpartition(".")[2]: m["path"] for m in json.loads((directory / _MODULES).read_text())}
-        own: dict[str, Any] = {"normalize": "Normalize" in types}
+        settings: dict[str, Any] = {"normalize": "Normalize" in types}
         if "Pooling" in paths:
-            settings = json.loads((directory / paths["Pooling"] / "config.json").read_text())
-            first = settings.get("pooling_mode") == "cls" or settings.get("pooling_mode_cls_token", False)
-            own["pooling"] = ("pooler" if "Dense" in types else "cls") if first else "mean"
+            pooling = json.loads((directory / paths["Pooling"] / "config.json").read_text())
+            first = pooling.get("pooling_mode") == "cls" or pooling.get("pooling_mode_cls_token", False)
+            settings["pooling"] = ("pooler" if "Dense" in types else "cls") if first else "mean"
         if (directory / _PROMPTS).is_file():
             prompts = json.loads((directory / _PROMPTS).read_text()).get("prompts") or {}
-            own["prompts"] = (prompts.get("query", ""), prompts.get("document") or prompts.get("passage") or "")
+            settings["prompts"] = (prompts.get("query", ""), prompts.get("document") or prompts.get("passage") or "")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise cannot_open(str(directory), error) from error
-    return own
+    return settings
 
 
 def pooling_settings(pooling: str, dimension: int) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def save_modules(
             (directory / path / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         listed.append({"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.{kind}"})
     (directory / _MODULES).write_text(json.dumps(listed, indent=2) + "\n")
-    known = {"prompts": dict(zip(("query", "document"), prompts, strict=True)), "similarity_fn_name": "dot"}
-    (directory / _PROMPTS).write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    model_settings = {"prompts": dict(zip(("query", "document"), prompts, strict=True)), "similarity_fn_name": "dot"}
+    (directory / _PROMPTS).write_text(json.dumps(model_settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def save_pooler(model: Any, directory: Path) -> None:

@@ -1,9 +1,11 @@
-"""Passage vectors in shards that an interruption does not lose."""
+"""Passage vectors in shards that an interruption does not lose, encoded by one process or by many."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,55 +18,70 @@ if TYPE_CHECKING:
     from kofid.retrieval.dense.base import Encoder, Vectors
     from kofid.retrieval.sparse.passages import Passages
 
-
 # Passages whose vectors are one file: what an interruption may cost.
 SHARD = 16_384
-
-
 _BATCH = 1_024
 
 
-def n_shards(n_passages: int) -> int:
-    """Return how many files the vectors of so many passages take."""
-    return -(-n_passages // SHARD)
+def shard_size(n_passages: int, n_processes: int) -> int:
+    """Return how many passages make a shard: few enough that each of several processes has some.
 
-
-def encode_shard(
-    encoder: Encoder, passages: Passages, number: int, folder: Path, on_batch: Callable[[int], None]
-) -> None:
-    """Write the vectors of one shard's passages, unless they are there: a file is there whole or not at all.
-
-    ``on_batch`` is told how many passages were encoded. Raises InputError for NaN and infinity.
+    >>> shard_size(1_000_000, 4), shard_size(10_000, 4), shard_size(10_000, 1)
+    (16384, 2500, 16384)
     """
-    path = shard_file(folder, number)
-    start, end = number * SHARD, min((number + 1) * SHARD, len(passages))
-    if path.is_file():
-        on_batch(end - start)
-        return
-    vectors = np.empty((end - start, encoder.dimension), dtype=np.float32)
-    for first in range(start, end, _BATCH):
-        batch = [passages[i] for i in range(first, min(first + _BATCH, end))]
-        vectors[first - start : first - start + len(batch)] = encoder.encode_passages(batch)
-        on_batch(len(batch))
-    refuse_infinite(vectors)
-    folder.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    with new.open("wb") as file:
-        np.save(file, vectors, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    return SHARD if n_processes == 1 else min(SHARD, ceil(n_passages / n_processes))
 
 
-def read_shards(folder: Path, n: int) -> Iterator[Vectors]:
-    """Yield the vectors of all shards in order."""
-    for number in range(n):
-        yield np.load(shard_file(folder, number), mmap_mode="r", allow_pickle=False)
+@dataclass(frozen=True)
+class VectorShards:
+    """The shards of ``n_passages`` passages' vectors, ``size`` to a file of ``folder``."""
 
+    folder: Path
+    n_passages: int
+    size: int
 
-def shard_file(folder: Path, number: int) -> Path:
-    """Return the file of a shard."""
-    return folder / f"{number:05}.npy"
+    def __len__(self) -> int:
+        return ceil(self.n_passages / self.size)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all files are there."""
+        return all(self._file(number).is_file() for number in range(len(self)))
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Return the first passage of a shard and the one after its last."""
+        return number * self.size, min((number + 1) * self.size, self.n_passages)
+
+    def encode(self, number: int, encoder: Encoder, passages: Passages, on_batch: Callable[[int], None]) -> None:
+        """Write the vectors of one shard's passages, unless they are there: a file is there whole or not at all.
+
+        ``on_batch`` is told how many passages were encoded. Raises InputError for NaN and infinity.
+        """
+        start, end = self.bounds(number)
+        if self._file(number).is_file():
+            on_batch(end - start)
+            return
+        vectors = np.empty((end - start, encoder.dimension), dtype=np.float32)
+        for first in range(start, end, _BATCH):
+            batch = [passages[i] for i in range(first, min(first + _BATCH, end))]
+            vectors[first - start : first - start + len(batch)] = encoder.encode_passages(batch)
+            on_batch(len(batch))
+        refuse_infinite(vectors)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self._file(number).with_suffix(f".{os.getpid()}")
+        with unfinished.open("wb") as file:
+            np.save(file, vectors, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self._file(number))
+
+    def read(self) -> Iterator[Vectors]:
+        """Yield the vectors of all shards in order."""
+        for number in range(len(self)):
+            yield np.load(self._file(number), mmap_mode="r", allow_pickle=False)
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:05}.npy"
 
 
 def refuse_infinite(vectors: Vectors) -> None:

@@ -67,10 +67,14 @@ class StaticEncoder:
         """
         import torch
 
-        chance = torch.Generator().manual_seed(seed)
-        table = torch.randn(len(rarity), dimension, generator=chance) / dimension**0.5
+        rng = torch.Generator().manual_seed(seed)
+        table = torch.randn(len(rarity), dimension, generator=rng) / dimension**0.5
         table *= torch.from_numpy(rarity / rarity.mean()).float()[:, None]
         return cls(torch.nn.EmbeddingBag.from_pretrained(table, freeze=False, mode="sum"), tokenizer)
+
+    def with_bits(self, bits: int) -> StaticEncoder:
+        """Return an encoder of the same model that is saved in ``bits`` (8 or 32) a number."""
+        return StaticEncoder(self.model, self.tokenizer, bits)
 
     def save(self, directory: Path) -> None:
         """Write vectors in 32 bits, or in 8 with a scale for each token, the tokenizer, and what sentence-transformers wants."""

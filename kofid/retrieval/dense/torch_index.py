@@ -39,6 +39,6 @@ class TorchIndex:
     def score_some(self, vector: Vectors, positions: Sequence[int]) -> Vectors:
         """Return inner products with the passages at ``positions``, shape (len(positions),)."""
         with torch.inference_mode():
-            chosen = self._vectors[torch.tensor(list(positions), dtype=torch.long, device=self._vectors.device)]
-            scores: Vectors = (chosen @ torch.from_numpy(vector).to(chosen.device)).cpu().numpy()
+            rows = self._vectors[torch.tensor(list(positions), dtype=torch.long, device=self._vectors.device)]
+            scores: Vectors = (rows @ torch.from_numpy(vector).to(rows.device)).cpu().numpy()
         return scores

@@ -15,7 +15,7 @@ import numpy as np
 from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Rows, Vectors, dense_text
 from kofid.retrieval.dense.sentence_transformers import (
     cannot_open,
-    own_settings,
+    encoder_settings,
     pooling_settings,
     save_modules,
     save_pooler,
@@ -62,25 +62,37 @@ class TransformerEncoder:
         """
         from transformers import AutoConfig, AutoModel, AutoTokenizer, MT5EncoderModel, T5EncoderModel
 
-        own = own_settings(Path(directory))
-        opened = {"t5": T5EncoderModel, "mt5": MT5EncoderModel}
+        settings = encoder_settings(Path(directory))
+        encoders = {"t5": T5EncoderModel, "mt5": MT5EncoderModel}
         try:
             tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
             config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
-            if config.model_type in opened:
-                model: Any = opened[config.model_type].from_pretrained(directory, use_safetensors=True)
+            if config.model_type in encoders:
+                model: Any = encoders[config.model_type].from_pretrained(directory, use_safetensors=True)
             else:
                 model = AutoModel.from_pretrained(directory, trust_remote_code=False, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise cannot_open(directory, error) from error
-        if model.config.is_encoder_decoder and config.model_type not in opened:
+        if model.config.is_encoder_decoder and config.model_type not in encoders:
             model = model.get_encoder()
         return cls(
             model.eval(),
             tokenizer,
-            pooling or own.get("pooling", "mean"),
-            normalize=own.get("normalize", False) if normalize is None else normalize,
-            prompts=own.get("prompts", ("", "")),
+            pooling or settings.get("pooling", "mean"),
+            normalize=settings.get("normalize", False) if normalize is None else normalize,
+            prompts=settings.get("prompts", ("", "")),
+        )
+
+    def with_pooling(
+        self, pooling: str | None = None, *, normalize: bool | None = None, prompts: tuple[str, str] | None = None
+    ) -> TransformerEncoder:
+        """Return an encoder of the same model with other pooling, normalization or prompts; None keeps what is."""
+        return TransformerEncoder(
+            self.model,
+            self.tokenizer,
+            pooling or self.pooling,
+            normalize=self.normalize if normalize is None else normalize,
+            prompts=self.prompts if prompts is None else prompts,
         )
 
     def save(self, directory: Path) -> None:
@@ -97,9 +109,9 @@ class TransformerEncoder:
         ]
         if self.pooling == "pooler":
             save_pooler(self.model, directory / "2_Dense")
-            settings: dict[str, Any] = {"in_features": self.dimension, "out_features": self.dimension, "bias": True}
-            settings["activation_function"] = "torch.nn.modules.activation.Tanh"
-            modules.append(("2_Dense", "models.Dense", settings))
+            dense: dict[str, Any] = {"in_features": self.dimension, "out_features": self.dimension, "bias": True}
+            dense["activation_function"] = "torch.nn.modules.activation.Tanh"
+            modules.append(("2_Dense", "models.Dense", dense))
         limit = _limit(self.model, PASSAGE_TOKENS)
         (directory / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}) + "\n")
         save_modules(directory, modules, normalize=self.normalize, prompts=self.prompts)
@@ -156,10 +168,10 @@ class TransformerEncoder:
         limit = _limit(self.model, max_tokens)
         with torch.inference_mode():
             tokens = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if len(texts) else []
-            for chosen in _alike(tokens):
-                rows = self.tokenizer.pad({"input_ids": [ids for _, ids in chosen]}, return_tensors="pt")
+            for group in _group_by_length(tokens):
+                rows = self.tokenizer.pad({"input_ids": [ids for _, ids in group]}, return_tensors="pt")
                 batch = {name: rows[name].to(device) for name in ("input_ids", "attention_mask")}
-                vectors[[i for i, _ in chosen]] = self.embed(batch).float().cpu().numpy()
+                vectors[[i for i, _ in group]] = self.embed(batch).float().cpu().numpy()
         return vectors
 
     def encode_questions(self, questions: Sequence[str]) -> Vectors:
@@ -171,10 +183,7 @@ class TransformerEncoder:
         return self.encode([self.prompts[1] + dense_text(p) for p in passages])
 
 
-# --- texts of like length ---------------------------------------------------------------------------------------
-
-
-def _alike(rows: Sequence[list[int]]) -> list[list[tuple[int, list[int]]]]:
+def _group_by_length(rows: Sequence[list[int]]) -> list[list[tuple[int, list[int]]]]:
     """Return (number, tokens) of all rows in groups of like length, each of few tokens together, padding included."""
     groups: list[list[tuple[int, list[int]]]] = []
     for i in sorted(range(len(rows)), key=lambda i: -len(rows[i])):

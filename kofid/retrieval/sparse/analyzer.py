@@ -10,27 +10,26 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from kofid.errors import IncompatibleArtifactError, UsageError
 from kofid.korean import kiwi as morphology
+from kofid.korean.hanja import hanja_reading, hanja_readings
 from kofid.korean.kiwi import Morpheme
 from kofid.language import say
-from kofid.storage.bundled import resource
+from kofid.retrieval.modes import AnalysisContext
 
 # Nouns, roots, verb and adjective stems, adverbs, numbers, foreign words and hanja (Sejong tag set). Particles,
 # endings, affixes and copulas carry no content of their own and are dropped.
 CONTENT_TAGS = ("NNG", "NNP", "NNB", "NR", "XR", "VV", "VA", "MAG", "SN", "SL", "SH")
 DEFAULT = "kiwi+bigram"
-# What is analysed at a time.
-CONTEXTS = ("word", "sentence")
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 # Letters and digits in one run; Hangul, other scripts and digits apart, so that T5모델은 gives T, 5 and 모델은.
 _RUN = re.compile(r"[가-힣]+|\d+|[^\W\d_가-힣]+")
-_HANJA = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
 _MAX_WORD = 40
 _MAX_COMPOUND = 15
 _JOINED_TAGS = frozenset(("NNG", "NNP", "NNB", "NR", "XR", "XPN", "XSN", "SN", "SL", "SH"))
@@ -69,7 +68,31 @@ class Component:
         return self.needs_kiwi or self.name.startswith("hf:")
 
 
-@dataclass
+@dataclass(frozen=True)
+class AnalyzerSettings:
+    """What an index keeps of its analyzer: with other settings it would not find its own terms.
+
+    ``kiwi`` is None where no component needs Kiwi, ``user_dictionary`` the SHA-256 of its lines or None.
+    """
+
+    components: tuple[str, ...]
+    tags: tuple[str, ...]
+    context: str
+    kiwi: str | None
+    user_dictionary: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the manifest holds."""
+        return {
+            "components": list(self.components),
+            "tags": list(self.tags),
+            "context": str(self.context),
+            "kiwi": self.kiwi,
+            "user_dictionary": self.user_dictionary,
+        }
+
+
+@dataclass(frozen=True)
 class Analyzer:
     """Turns words into terms, a list for each component.
 
@@ -77,17 +100,15 @@ class Analyzer:
     analysed once, without its neighbours, and remembered: text repeats its words so much that this is many times
     faster than ``"sentence"``, which analyses whole texts. ``user_words`` are lines of Kiwi's user dictionary
     (form, tag and score, tab-separated).
+
+    >>> Analyzer(parse_components("bigram+whitespace")).analyze(["이순신은"])
+    [[['이순', '순신', '신은'], ['이순신은']]]
     """
 
-    components: tuple[Component, ...] = ()
+    components: tuple[Component, ...] = (Component("kiwi"), Component("bigram"))
     tags: tuple[str, ...] = CONTENT_TAGS
-    context: str = "word"
+    context: str = AnalysisContext.WORD
     user_words: tuple[str, ...] = ()
-    _kept: frozenset[str] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.components = self.components or parse_components(DEFAULT)
-        self._kept = frozenset(self.tags)
 
     @property
     def needs_kiwi(self) -> bool:
@@ -98,7 +119,7 @@ class Analyzer:
     def drops_endings(self) -> bool:
         """Whether the costly terms of a word do not depend on its ending."""
         costly = {component.name for component in self.components if component.is_costly}
-        return costly <= {"kiwi", "compound"} and self._kept <= set(CONTENT_TAGS)
+        return costly <= {"kiwi", "compound"} and set(self.tags) <= set(CONTENT_TAGS)
 
     @property
     def weights(self) -> list[float]:
@@ -110,39 +131,39 @@ class Analyzer:
         pairs = zip(self.components, weights, strict=True)
         return replace(self, components=tuple(Component(c.name, weight) for c, weight in pairs))
 
-    def settings(self) -> dict[str, Any]:
-        """Return what an index keeps of its analyzer: with other settings it would not find its own terms."""
+    @property
+    def settings(self) -> AnalyzerSettings:
+        """What an index keeps of it."""
         words = "\n".join(self.user_words).encode()
-        return {
-            "components": [component.name for component in self.components],
-            "tags": list(self.tags),
-            "context": self.context,
-            "kiwi": morphology.kiwi_version() if self.needs_kiwi else None,
-            "user_dictionary": hashlib.sha256(words).hexdigest() if self.user_words else None,
-        }
+        return AnalyzerSettings(
+            components=tuple(component.name for component in self.components),
+            tags=self.tags,
+            context=self.context,
+            kiwi=morphology.kiwi_version() if self.needs_kiwi else None,
+            user_dictionary=hashlib.sha256(words).hexdigest() if self.user_words else None,
+        )
 
     @classmethod
     def from_settings(
-        cls, settings: dict[str, Any], weights: Sequence[float], user_words: tuple[str, ...] = ()
+        cls, settings: AnalyzerSettings, weights: Sequence[float], user_words: tuple[str, ...] = ()
     ) -> Analyzer:
         """Return the analyzer an index was built with; raise IncompatibleArtifactError when this one differs."""
-        names = [name for name in settings.get("components", ()) if _COMPONENT.fullmatch(name)]
+        names = [name for name in settings.components if _COMPONENT.fullmatch(name)]
         components = tuple(Component(name, weight) for name, weight in zip(names, weights, strict=False))
-        context = settings["context"] if settings.get("context") in CONTEXTS else CONTEXTS[0]
-        analyzer = cls(components, tuple(settings.get("tags", ())), context, user_words)
-        if analyzer.settings() != settings:
+        analyzer = cls(components, settings.tags, settings.context, user_words)
+        if analyzer.settings != settings:
+            index, here = settings.to_json(), analyzer.settings.to_json()
             raise IncompatibleArtifactError(
                 say(
-                    f"색인의 분석기가 지금 것과 다릅니다.\n  색인: {settings}\n  지금: {analyzer.settings()}\n색인을 다시 만드세요.",
-                    f"the index was built with another analyzer.\n  index: {settings}\n  here:  {analyzer.settings()}\n"
-                    "Build the index again.",
+                    f"색인의 분석기가 지금 것과 다릅니다.\n  색인: {index}\n  지금: {here}\n색인을 다시 만드세요.",
+                    f"the index was built with another analyzer.\n  index: {index}\n  here:  {here}\nBuild the index again.",
                 )
             )
         return analyzer
 
     def units(self, text: str) -> list[str]:
         """Return what is analysed at a time: the words of ``text``, or in sentence context the text itself."""
-        return words_of(text) if self.context == "word" else [text.lower()]
+        return words_of(text) if self.context == AnalysisContext.WORD else [text.lower()]
 
     def analyze(self, units: Sequence[str]) -> list[Analysis]:
         """Return for each unit and each component its terms, in order, repeated as often as they occur."""
@@ -152,7 +173,8 @@ class Analyzer:
         else:
             morphemes = ((),) * len(folded)
         splits = [self._split(component.name) for component in self.components]
-        return [[split(unit, found) for split in splits] for unit, found in zip(folded, morphemes, strict=True)]
+        pairs = zip(folded, morphemes, strict=True)
+        return [[split(unit, unit_morphemes) for split in splits] for unit, unit_morphemes in pairs]
 
     def encode(self, analysis: Analysis) -> bytes:
         """Return a word's terms as text; components that are cheap to compute again are left empty."""
@@ -170,7 +192,8 @@ class Analyzer:
 
     def _split(self, name: str) -> Split:
         if name == "kiwi":
-            return lambda unit, morphemes: list(_content(morphemes, self._kept))
+            tags = frozenset(self.tags)
+            return lambda unit, morphemes: list(_content(morphemes, tags))
         if name == "kiwi-all":
             return lambda unit, morphemes: [m.form.lower() for m in morphemes]
         if name == "compound":
@@ -182,10 +205,10 @@ class Analyzer:
         return lambda unit, morphemes: _subwords(name.removeprefix("hf:"), unit)
 
 
-def _content(morphemes: Sequence[Morpheme], kept: frozenset[str]) -> Iterable[str]:
+def _content(morphemes: Sequence[Morpheme], tags: frozenset[str]) -> Iterable[str]:
     for morpheme in morphemes:
         tag = morpheme.tag.partition("-")[0]
-        if tag in kept:
+        if tag in tags:
             form = morpheme.form.lower()
             yield form.replace(",", "") if tag == "SN" else form
             if tag == "SH":
@@ -213,28 +236,8 @@ def _compounds(morphemes: Sequence[Morpheme]) -> Iterable[str]:
 
 def bigrams(text: str) -> list[str]:
     """Return the character bigrams within each run of Hangul, of digits and of other letters; single characters whole."""
-    runs = _RUN.findall(text)
-    if _HANJA.search(text):
-        runs += [hanja_reading(hanja) for hanja in _HANJA.findall(text)]
-    return [
-        gram for run in runs for gram in ([run] if len(run) == 1 else map("".join, zip(run, run[1:], strict=False)))
-    ]
-
-
-def hanja_reading(hanja: str) -> str:
-    """Return the Korean reading of a word in hanja: 李舜臣 is 이순신. Characters without a known one stay.
-
-    The table was learned from text that writes both (resources/recipes/hanja.py), so that it knows the reading at the
-    head of a word (女子 여자) from the one elsewhere (男女 남녀).
-    """
-    readings = _readings()
-    return "".join(readings.get(c, (c, c))[i > 0] for i, c in enumerate(hanja))
-
-
-@lru_cache(maxsize=1)
-def _readings() -> dict[str, tuple[str, str]]:
-    lines = (resource("lexicons") / "hanja.tsv").read_text(encoding="utf-8").splitlines()
-    return {character: (head, inside) for character, head, inside in (line.split("\t") for line in lines)}
+    runs = _RUN.findall(text) + hanja_readings(text)
+    return [gram for run in runs for gram in ([run] if len(run) == 1 else map("".join, pairwise(run)))]
 
 
 @lru_cache(maxsize=4)

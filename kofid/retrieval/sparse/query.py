@@ -30,15 +30,16 @@ def weigh(
     all_ask = all(asks(word) for word, _ in words)
     names = [component.name for component in analyzer.components]
     content = [c for c, name in enumerate(names) if name in ("kiwi", "compound")]
-    found = []
+    terms = []
     for word, analysis in words:
         factor = ranking.asking_weight if asks(word) and not all_ask else 1.0
         endings = _endings(word, [term for c in content for term in analysis[c]])
         for c, part in enumerate(analysis):
             for term in part:
                 ending = names[c] == "bigram" and term in endings
-                found.append(QueryTerm(term, c, weights[c] * factor * (ranking.ending_weight if ending else 1), word))
-    return found
+                weight = weights[c] * factor * (ranking.ending_weight if ending else 1)
+                terms.append(QueryTerm(term, c, weight, word))
+    return terms
 
 
 def _endings(word: str, stems: Sequence[str]) -> set[str]:
@@ -49,6 +50,6 @@ def _endings(word: str, stems: Sequence[str]) -> set[str]:
             stop = max([stop, *(i for i, character in enumerate(word, 1) if character.isdigit())])
             continue
         # A stem may change before its ending: 일어나 is 일어났 in 일어났나.
-        known = next((n for n in range(len(stem), 0, -1) if stem[:n] in word), 0)
-        stop = max(stop, word.rfind(stem[:known]) + known if known else 0)
+        n_common = next((n for n in range(len(stem), 0, -1) if stem[:n] in word), 0)
+        stop = max(stop, word.rfind(stem[:n_common]) + n_common if n_common else 0)
     return set(bigrams(word[stop - 1 :])) - set(bigrams(word[:stop])) if stop else set()

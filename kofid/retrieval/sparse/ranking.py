@@ -10,24 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
+
+from kofid.retrieval.modes import RankerName
 
 Floats = npt.NDArray[np.float32]
 
 # Chosen on the training questions of Mr.TyDi and MIRACL over Korean Wikipedia (README, "검색 설정").
 K1 = 0.8
 B = 0.5
-DELTAS = {"bm25+": 1.0, "bm25l": 0.5}
+_DELTAS = {RankerName.BM25_PLUS: 1.0, RankerName.BM25L: 0.5}
 
 
 @dataclass(frozen=True)
 class Ranker:
     """A formula and its parameters; ``delta`` is used by BM25+ and BM25L (``None``: their authors' choice)."""
 
-    name: str = "lucene"
+    name: RankerName = RankerName.LUCENE
     k1: float = K1
     b: float = B
     delta: float | None = None
@@ -38,15 +40,15 @@ class Ranker:
 
     def saturation(self, tf: Floats, length: Floats, average: float) -> Floats:
         """Return the part that term frequency and length play; all arrays of shape (n_postings,)."""
-        delta = np.float32(DELTAS.get(self.name, 0.0) if self.delta is None else self.delta)
+        delta = np.float32(self._delta)
         norm = (1 - self.b) + self.b * length / np.float32(average or 1)
         k1 = np.float32(self.k1)
         scores: npt.NDArray[np.floating[Any]]
-        if self.name == "tf-idf":
+        if self.name == RankerName.TF_IDF:
             scores = np.sqrt(tf) / np.sqrt(np.maximum(length, 1))
-        elif self.name == "lucene":
+        elif self.name == RankerName.LUCENE:
             scores = tf / (tf + k1 * norm) + delta
-        elif self.name == "bm25l":
+        elif self.name == RankerName.BM25L:
             c = tf / np.maximum(norm, np.float32(1e-6)) + delta
             scores = (k1 + 1) * c / (k1 + c)
         else:  # okapi, atire, bm25+
@@ -56,23 +58,45 @@ class Ranker:
     @property
     def bound(self) -> float:
         """What ``saturation`` never exceeds."""
-        delta = DELTAS.get(self.name, 0.0) if self.delta is None else self.delta
-        return {"tf-idf": 1.0, "lucene": 1 + delta, "bm25l": self.k1 + 1}.get(self.name, self.k1 + 1 + delta)
+        if self.name == RankerName.TF_IDF:
+            return 1.0
+        if self.name == RankerName.LUCENE:
+            return 1 + self._delta
+        return self.k1 + 1 + (0 if self.name == RankerName.BM25L else self._delta)
+
+    @property
+    def _delta(self) -> float:
+        return _DELTAS.get(self.name, 0.0) if self.delta is None else self.delta
 
     def settings(self) -> dict[str, Any]:
         """Return what an index or a run keeps of it."""
-        return {"ranker": self.name, "k1": self.k1, "b": self.b, "delta": self.delta}
+        return {"ranker": str(self.name), "k1": self.k1, "b": self.b, "delta": self.delta}
 
 
-_IDF: dict[str, Callable[[int, int], float]] = {
-    "lucene": lambda n, df: log(1 + (n - df + 0.5) / (df + 0.5)),
-    "okapi": lambda n, df: max(0.0, log((n - df + 0.5) / (df + 0.5))),  # a term in over half the passages: 0, not less
-    "atire": lambda n, df: log(n / df),
-    "bm25+": lambda n, df: log((n + 1) / df),
-    "bm25l": lambda n, df: log((n + 1) / (df + 0.5)),
-    "tf-idf": lambda n, df: (1 + log(n / (df + 1))) ** 2,  # Lucene's ClassicSimilarity, before version 6 its default
+_IDF: dict[RankerName, Callable[[int, int], float]] = {
+    RankerName.LUCENE: lambda n, df: log(1 + (n - df + 0.5) / (df + 0.5)),
+    # A term in over half the passages: 0, not less.
+    RankerName.OKAPI: lambda n, df: max(0.0, log((n - df + 0.5) / (df + 0.5))),
+    RankerName.ATIRE: lambda n, df: log(n / df),
+    RankerName.BM25_PLUS: lambda n, df: log((n + 1) / df),
+    RankerName.BM25L: lambda n, df: log((n + 1) / (df + 0.5)),
+    # Lucene's ClassicSimilarity, before version 6 its default.
+    RankerName.TF_IDF: lambda n, df: (1 + log(n / (df + 1))) ** 2,
 }
-RANKERS = tuple(_IDF)
+
+
+class RankingChanges(TypedDict, total=False):
+    """The settings of a ranking by their names, those to change."""
+
+    ranker: str
+    k1: float
+    b: float
+    delta: float | None
+    title_weight: float
+    asking_weight: float
+    ending_weight: float
+    sentence_weight: float
+    article_penalty: float
 
 
 @dataclass(frozen=True)
@@ -96,19 +120,32 @@ class Ranking:
 
     def settings(self) -> dict[str, Any]:
         """Return what an index or a run keeps of it."""
-        own = {name: getattr(self, name) for name in _RANKING_WEIGHTS}
-        return self.ranker.settings() | own
+        return self.ranker.settings() | {name: getattr(self, name) for name in _WEIGHTS}
+
+    def changed(self, **changes: Unpack[RankingChanges]) -> Ranking:
+        """Return this ranking with other settings, by the names that ``settings`` gives them; raise ValueError.
+
+        >>> Ranking().changed(ranker="bm25+", title_weight=0.5).ranker.name
+        <RankerName.BM25_PLUS: 'bm25+'>
+        """
+        unknown = changes.keys() - RankingChanges.__annotations__.keys()
+        if unknown:
+            raise ValueError(f"no such setting of a ranking: {', '.join(sorted(unknown))}")
+        values: dict[str, Any] = dict(changes)
+        ranker: dict[str, Any] = {name: values[name] for name in ("k1", "b", "delta") if name in values}
+        if "ranker" in values:
+            ranker["name"] = RankerName(values["ranker"])
+        weights = {name: values[name] for name in _WEIGHTS if name in values}
+        return replace(self, ranker=replace(self.ranker, **ranker), **weights)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Ranking:
-        """Return the ranking that ``settings`` describes; what is missing is as by default."""
-        ranker = Ranker()
-        names = {"ranker": "name", "k1": "k1", "b": "b", "delta": "delta"}
-        ranker = replace(ranker, **{own: settings[name] for name, own in names.items() if name in settings})
-        return cls(ranker, **{name: settings[name] for name in _RANKING_WEIGHTS if name in settings})
+        """Return the ranking that ``settings`` describes; what is missing is as by default. Raises ValueError."""
+        known = RankingChanges.__annotations__
+        return cls().changed(**{name: value for name, value in settings.items() if name in known})
 
 
-_RANKING_WEIGHTS = ("title_weight", "asking_weight", "ending_weight", "sentence_weight", "article_penalty")
+_WEIGHTS = ("title_weight", "asking_weight", "ending_weight", "sentence_weight", "article_penalty")
 
 # BM25 alone, as other engines have it: the text, and nothing else.
 PLAIN = Ranking(title_weight=0.0, asking_weight=1.0, ending_weight=1.0, sentence_weight=0.0, article_penalty=0.0)

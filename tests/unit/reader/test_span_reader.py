@@ -15,7 +15,7 @@ from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats import read_questions
 from kofid.korean.answers import robust_match
 from kofid.korean.kiwi import analyze, analyze_many
-from kofid.korean.questions import ASKS
+from kofid.korean.questions import TYPE_CODES
 from kofid.reader.open import open_reader
 from kofid.reader.span.candidates import NAMES
 from kofid.reader.span.lexicon import Lexicon, count_lexicon
@@ -125,7 +125,7 @@ def test_candidates_stay_in_their_sentence() -> None:
 )
 def test_question_says_what_it_asks_for(text: str, ask: str, head: str, unit: str) -> None:
     question = analyze_question(text, analyze(text))
-    assert (question.ask, question.head, question.unit) == (ASKS[ask], head, unit)
+    assert (question.ask, question.head, question.unit) == (TYPE_CODES[ask], head, unit)
 
 
 @pytest.mark.parametrize(

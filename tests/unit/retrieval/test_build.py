@@ -23,8 +23,8 @@ from kofid.korean import kiwi as morphology
 from kofid.retrieval import build as indexing
 from kofid.retrieval.build import build_index, has_interrupted_build, record_ranking, update_index
 from kofid.retrieval.index import Index
+from kofid.retrieval.sparse import analysis, segment
 from kofid.retrieval.sparse import builder as build
-from kofid.retrieval.sparse import segment
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
 from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
 from kofid.storage.arrays import BLOCK, ArrayFile, ArrayWriter
@@ -42,7 +42,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "_SMALL", 20)
 
 
-def made(path: Path, passages: Iterable[Passage], analyzer: Analyzer = WORDS, **options: Any) -> Index:
+def build_and_open(path: Path, passages: Iterable[Passage], analyzer: Analyzer = WORDS, **options: Any) -> Index:
     build_index(path, passages, analyzer=analyzer, **options)
     return Index.open(path)
 
@@ -51,7 +51,7 @@ def in_one_piece(path: Path, passages: Iterable[Passage], analyzer: Analyzer = W
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "MAX_PASSAGES", 65_536)
         patch.setattr(build, "_SLACK", 4_096)
-        index = made(path, passages, analyzer)
+        index = build_and_open(path, passages, analyzer)
     assert len(index.segments) == 1
     return index
 
@@ -73,16 +73,16 @@ def parts(index: Index) -> list[list[Passage]]:
 
 def test_many_segments_give_the_scores_of_one(tmp_path: Path, small_segments: None):
     passages = random_passages(random.Random(1), 150)
-    many, one = made(tmp_path / "many", passages), in_one_piece(tmp_path / "one", passages)
+    many, one = build_and_open(tmp_path / "many", passages), in_one_piece(tmp_path / "one", passages)
     assert len(many.segments) > 6 and len(many) == len(one) == len(passages)
-    chance = random.Random(2)
-    for question in [random_question(chance) for _ in range(30)]:
+    rng = random.Random(2)
+    for question in [random_question(rng) for _ in range(30)]:
         assert many.score_sparse(question).tolist() == one.score_sparse(question).tolist()
         assert found(many, question) == found(one, question) != []
 
 
 def test_many_segments_of_morphemes_give_the_scores_of_one(tmp_path: Path, small_segments: None, demo_index: Index):
-    many = made(tmp_path / "many", demo_index.passages, Analyzer())
+    many = build_and_open(tmp_path / "many", demo_index.passages, Analyzer())
     assert len(many.segments) > 4
     for question in (
         "훈민정음은 언제 만들었나?",
@@ -97,7 +97,7 @@ def test_many_segments_of_morphemes_give_the_scores_of_one(tmp_path: Path, small
 def test_passages_keep_their_order_places_and_text(tmp_path: Path, small_segments: None):
     passages = random_passages(random.Random(3), 100)
     passages[70] = Passage("가", "줄\n바꿈", '따옴표 " 역빗금 \\ 😀\u2028' + " 긴" * 5_000)
-    index = made(tmp_path / "kb", passages)
+    index = build_and_open(tmp_path / "kb", passages)
     assert list(index.passages) == passages == [index.passages[n] for n in range(len(passages))]
     assert [index.passages.find(p.id) for p in passages] == list(range(len(passages)))
     assert [p for part in parts(index) for p in part] == passages
@@ -107,7 +107,7 @@ def test_passages_keep_their_order_places_and_text(tmp_path: Path, small_segment
 
 def test_ids_of_equal_hashes_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(segment, "hash_term", lambda term, component=0: len(term))
-    index = made(tmp_path / "kb", [Passage(name, "", f"글 {name}") for name in ("가", "나", "다라", "마")])
+    index = build_and_open(tmp_path / "kb", [Passage(name, "", f"글 {name}") for name in ("가", "나", "다라", "마")])
     assert [index.passages.find(name) for name in ("가", "나", "다라", "마")] == [0, 1, 2, 3]
     assert [index.passages.find(name) for name in ("바", "사아", "", "자차카")] == [None] * 4
 
@@ -115,10 +115,10 @@ def test_ids_of_equal_hashes_are_told_apart(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("spread", [1, 1 << 20, 1 << 40, 1 << 56])
 def test_hashes_are_found_wherever_they_lie(tmp_path: Path, spread: int):
     """Evenly as hashes do, or all in one corner."""
-    chance = random.Random(spread)
+    rng = random.Random(spread)
     for n in (0, 1, 2, 100, 3_000):
-        low = chance.choice([0, (1 << 64) - 256 * spread])
-        values = sorted(low + chance.randrange(256 * spread) for _ in range(n))
+        low = rng.choice([0, (1 << 64) - 256 * spread])
+        values = sorted(low + rng.randrange(256 * spread) for _ in range(n))
         writer = ArrayWriter(tmp_path / "hashes")
         writer.add("hashes", np.array(values, np.uint64))
         writer.close()
@@ -128,7 +128,7 @@ def test_hashes_are_found_wherever_they_lie(tmp_path: Path, spread: int):
 
 
 def test_an_article_stays_in_one_segment(tmp_path: Path, small_segments: None):
-    index = made(tmp_path / "kb", random_passages(random.Random(4), 200, longest=10))
+    index = build_and_open(tmp_path / "kb", random_passages(random.Random(4), 200, longest=10))
     articles = [{article_id(p.id) for p in part} for part in parts(index)]
     assert len(articles) > 10 and sum(map(len, articles)) == len(set.union(*articles)) == 200
     assert all(50 <= len(part) <= 60 for part in parts(index)[:-1])
@@ -137,7 +137,7 @@ def test_an_article_stays_in_one_segment(tmp_path: Path, small_segments: None):
 def test_an_article_too_long_for_a_segment_is_cut(tmp_path: Path, small_segments: None):
     long = [Passage(f"long#{n}", "긴 글", f"쪽{n} 모두") for n in range(150)]
     before, after = [Passage("before", "", "앞 모두")], [Passage("after", "", "뒤 모두")]
-    index = made(tmp_path / "kb", [*before, *long, *after])
+    index = build_and_open(tmp_path / "kb", [*before, *long, *after])
     assert [len(part) for part in parts(index)] == [60, 60, 32]
     assert list(index.passages) == [*before, *long, *after]
     assert list(index.passages.of_article("long")) == list(range(1, 151))
@@ -151,7 +151,7 @@ def test_passages_of_an_article(tmp_path: Path, small_segments: None):
         Passage("글", "", "셋"),
         Passage("글#x", "", "넷"),
     ]
-    index = made(tmp_path / "kb", passages)
+    index = build_and_open(tmp_path / "kb", passages)
     assert list(index.passages.of_article("글")) == [0, 1, 2]
     assert list(index.passages.of_article("글#x")) == [3]
     assert list(index.passages.of_article("글#1")) == []  # is no article, but cut from one
@@ -161,12 +161,12 @@ def test_passages_of_an_article(tmp_path: Path, small_segments: None):
 def test_analysis_in_batches_and_by_processes_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     passages = random_passages(random.Random(5), 60)
     analyzer = Analyzer(parse_components("bigram+whitespace"))
-    made(tmp_path / "plain", passages, analyzer)
-    monkeypatch.setattr(build, "_BATCH", 7)
-    made(tmp_path / "batches", passages, analyzer)
-    monkeypatch.setattr(build, "_WORTH_A_POOL", 20)
+    build_and_open(tmp_path / "plain", passages, analyzer)
+    monkeypatch.setattr(analysis, "_BATCH", 7)
+    build_and_open(tmp_path / "batches", passages, analyzer)
+    monkeypatch.setattr(analysis, "_WORTH_A_POOL", 20)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    made(tmp_path / "processes", passages, analyzer)
+    build_and_open(tmp_path / "processes", passages, analyzer)
     segments = [files(tmp_path / name)["gen-1/0000.seg"] for name in ("plain", "batches", "processes")]
     assert segments[0] == segments[1] == segments[2]
 
@@ -176,9 +176,9 @@ def test_words_forgotten_on_the_way_change_no_score(
 ):
     passages = random_passages(random.Random(10), 100)
     analyzer = Analyzer(parse_components("kiwi+bigram"))
-    remembered = made(tmp_path / "remembered", passages, analyzer)
+    remembered = build_and_open(tmp_path / "remembered", passages, analyzer)
     monkeypatch.setattr(build, "_MAX_WORDS", 20)
-    forgotten = made(tmp_path / "forgotten", passages, analyzer)
+    forgotten = build_and_open(tmp_path / "forgotten", passages, analyzer)
     assert [part.analysis("w0") for part in remembered.segments][1:] == [None] * (len(remembered.segments) - 1)
     assert None not in [part.analysis("w0") for part in forgotten.segments]
     for question in ("w0 w7", "w3 w40 unknown", "w200"):
@@ -187,7 +187,7 @@ def test_words_forgotten_on_the_way_change_no_score(
 
 def test_a_segment_needs_no_terms(tmp_path: Path, small_segments: None):
     blank = [Passage(str(n), "", "?!") for n in range(120)]
-    index = made(tmp_path / "kb", [*blank, Passage("word", "", "낱말")])
+    index = build_and_open(tmp_path / "kb", [*blank, Passage("word", "", "낱말")])
     assert len(index.segments) == 3 and found(index, "낱말")[0][0] == "word"
 
 
@@ -196,7 +196,7 @@ def test_a_segment_needs_no_terms(tmp_path: Path, small_segments: None):
 
 def test_analyses_of_words_are_kept_where_they_were_seen_first(tmp_path: Path, small_segments: None):
     passages = [Passage(str(n), "제목은", "이순신은 다시" if n else "이순신은 처음") for n in range(130)]
-    index = made(tmp_path / "kb", passages, Analyzer())
+    index = build_and_open(tmp_path / "kb", passages, Analyzer())
     kept = [[part.analysis(word) for word in ("이순신은", "제목은", "다시", "없다")] for part in index.segments]
     assert kept[0] == ["이순신\x1e".encode(), "제목\x1e".encode(), "다시\x1e".encode(), None]
     assert kept[1:] == [[None] * 4] * 2
@@ -231,7 +231,7 @@ def test_sentences_are_analysed_whole(tmp_path: Path, small_segments: None):
     passages = [
         Passage(f"{n}", "조선 수군", f"이순신은 {n}번째 장군이다. 대통령 선거와 대통령선거.") for n in range(70)
     ]
-    index = made(tmp_path / "kb", passages, analyzer)
+    index = build_and_open(tmp_path / "kb", passages, analyzer)
     assert len(index.segments) == 2 and index.analyzer == analyzer
     assert index.analyze("이순신은 장군") == [("이순신은 장군", [["이순신", "장군"], []])]
     slow = SlowIndex(passages, lambda text: analyzer.analyze([text])[0], title_weight=1.0)
@@ -243,7 +243,7 @@ def test_sentences_are_analysed_whole(tmp_path: Path, small_segments: None):
 
 def test_user_dictionary_is_kept(tmp_path: Path):
     analyzer = Analyzer(parse_components("kiwi"), user_words=("무지개여울\tNNP\t0", "늘봄가람"))
-    index = made(
+    index = build_and_open(
         tmp_path / "kb", [Passage("1", "", "무지개여울에 간다"), Passage("2", "", "여울에 무지개가")], analyzer
     )
     assert index.analyzer == analyzer
@@ -322,19 +322,19 @@ def corpus() -> list[Passage]:
 def test_resumed_build_finds_what_an_uninterrupted_one_does(
     tmp_path: Path, small_segments: None, corpus: list[Passage], after: int
 ):
-    whole = made(tmp_path / "whole", corpus)
+    whole = build_and_open(tmp_path / "whole", corpus)
     kept = interrupted(tmp_path / "kb", corpus, after)
     assert len(kept) == {0: 0, 30: 0, 130: 1, 190: 2, 280: 4}[after]
     assert has_interrupted_build(tmp_path / "kb") == bool(kept)
-    resumed = made(tmp_path / "kb", corpus, resume=True)
+    resumed = build_and_open(tmp_path / "kb", corpus, resume=True)
     assert not has_interrupted_build(tmp_path / "kb") and sorted(p.name for p in (tmp_path / "kb").iterdir()) == [
         ".lock",
         "CURRENT",
         "gen-1",
     ]
     assert resumed.artifact.settings == whole.artifact.settings and list(resumed.passages) == corpus
-    chance = random.Random(7)
-    for question in [random_question(chance) for _ in range(10)]:
+    rng = random.Random(7)
+    for question in [random_question(rng) for _ in range(10)]:
         assert resumed.score_sparse(question).tolist() == whole.score_sparse(question).tolist()
     for a, b in zip(resumed.segments, whole.segments, strict=True):
         ours, theirs = ArrayFile(a._file.path), ArrayFile(b._file.path)
@@ -347,9 +347,9 @@ def test_resumed_build_is_byte_for_byte_the_uninterrupted_one(
     tmp_path: Path, small_segments: None, corpus: list[Passage]
 ):
     analyzer = Analyzer(parse_components("bigram+kiwi"))
-    made(tmp_path / "whole", corpus, analyzer)
+    build_and_open(tmp_path / "whole", corpus, analyzer)
     assert interrupted(tmp_path / "kb", corpus, 190, analyzer=analyzer)
-    made(tmp_path / "kb", corpus, analyzer, resume=True)
+    build_and_open(tmp_path / "kb", corpus, analyzer, resume=True)
     resumed, whole = files(tmp_path / "kb" / "gen-1"), files(tmp_path / "whole" / "gen-1")
     assert [name for name in whole if resumed[name] != whole[name]] == []
 
@@ -366,29 +366,29 @@ def test_resumed_build_reads_on_and_does_not_analyse_anew(
 def test_build_interrupted_twice(tmp_path: Path, small_segments: None, corpus: list[Passage]):
     assert len(interrupted(tmp_path / "kb", corpus, 130)) == 1
     assert len(interrupted(tmp_path / "kb", corpus, 250, resume=True)) == 3
-    assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus
+    assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
 
 
 def test_interrupted_rebuild_leaves_the_old_index_answering(
     tmp_path: Path, small_segments: None, corpus: list[Passage], small_passages: list[Passage]
 ):
-    made(tmp_path / "kb", small_passages)
+    build_and_open(tmp_path / "kb", small_passages)
     assert interrupted(tmp_path / "kb", corpus, 200)
     assert list(Index.open(tmp_path / "kb").passages) == small_passages
-    assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus
+    assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
 
 
 def test_without_resume_an_interrupted_build_is_forgotten(
     tmp_path: Path, small_segments: None, corpus: list[Passage], small_passages: list[Passage]
 ):
     assert interrupted(tmp_path / "kb", corpus, 200)
-    assert list(made(tmp_path / "kb", small_passages).passages) == small_passages
+    assert list(build_and_open(tmp_path / "kb", small_passages).passages) == small_passages
     assert not has_interrupted_build(tmp_path / "kb")
 
 
 def test_resume_where_nothing_was_interrupted_is_a_build(tmp_path: Path, small_passages: list[Passage]):
-    assert list(made(tmp_path / "kb", small_passages, resume=True).passages) == small_passages
-    assert list(made(tmp_path / "kb", small_passages[:2], resume=True).passages) == small_passages[:2]
+    assert list(build_and_open(tmp_path / "kb", small_passages, resume=True).passages) == small_passages
+    assert list(build_and_open(tmp_path / "kb", small_passages[:2], resume=True).passages) == small_passages[:2]
 
 
 @pytest.mark.parametrize(
@@ -405,10 +405,10 @@ def test_resume_with_other_settings_is_refused_and_loses_nothing(
     tmp_path: Path, small_segments: None, corpus: list[Passage], options: dict[str, Any]
 ):
     kept = interrupted(tmp_path / "kb", corpus, 200)
-    with pytest.raises(IncompatibleArtifactError, match="--resume"):
+    with pytest.raises(IncompatibleArtifactError, match="resume"):
         build_index(tmp_path / "kb", corpus, resume=True, **({"analyzer": WORDS} | options))
     segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in kept}
-    assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus
+    assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
     assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in kept} == segments
 
 
@@ -418,7 +418,7 @@ def test_resume_with_other_passages_is_refused(tmp_path: Path, small_segments: N
     for other in (changed, corpus[1:], corpus[:40], []):
         with pytest.raises(IncompatibleArtifactError, match=kept[0]):
             build_index(tmp_path / "kb", other, analyzer=WORDS, resume=True)
-    assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus
+    assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
 
 
 def test_resumed_build_forgets_segments_that_were_not_finished(
@@ -428,7 +428,7 @@ def test_resumed_build_forgets_segments_that_were_not_finished(
     unfinished = building(tmp_path / "kb")
     finished = sum(s["n_passages"] for s in json.loads((unfinished / JOURNAL).read_text())["segments"])
     assert len(list(unfinished.glob("0*.seg"))) > len(kept) > 1
-    index = made(tmp_path / "kb", corpus[:finished], resume=True)
+    index = build_and_open(tmp_path / "kb", corpus[:finished], resume=True)
     assert list(index.passages) == corpus[:finished] and len(index.segments) == len(kept)
 
 
@@ -437,7 +437,7 @@ def test_segment_cut_short_by_a_kill_is_written_anew(tmp_path: Path, small_segme
     half = building(tmp_path / "kb") / f"{len(kept):04}.seg"
     assert half.is_file()
     half.write_bytes(b"rubbish")
-    assert list(made(tmp_path / "kb", corpus, resume=True).passages) == corpus
+    assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
 
 
 # --- added to and deleted from -------------------------------------------------------------------------------
@@ -458,13 +458,13 @@ def same_as_rebuilt(index: Index, rebuilt: Index, questions: Sequence[str]) -> N
 @pytest.mark.parametrize("seed", range(6))
 def test_changed_index_is_as_if_built_anew(tmp_path: Path, small_segments: None, seed: int, anywhere: bool):
     """Rounds of random changes: passages and articles deleted, articles new, replaced, and extended."""
-    chance = random.Random(seed)
-    articles = {f"a{n}": random_article(chance, f"a{n}") for n in range(60)}
+    rng = random.Random(seed)
+    articles = {f"a{n}": random_article(rng, f"a{n}") for n in range(60)}
     path = tmp_path / "kb"
-    made(path, (passage for article in articles.values() for passage in article))
+    build_and_open(path, (passage for article in articles.values() for passage in article))
     gone: list[str] = []
     for step in range(5):
-        names = chance.sample(sorted(articles), 14)
+        names = rng.sample(sorted(articles), 14)
         add: list[Passage] = []
         delete: list[str] = []
         for name in names[:3]:  # articles deleted whole
@@ -474,25 +474,25 @@ def test_changed_index_is_as_if_built_anew(tmp_path: Path, small_segments: None,
         for name in names[3:7]:  # a passage deleted
             if len(articles[name]) > 1:
                 article = articles[name] = sorted(articles[name], key=lambda passage: passage.id)
-                delete.append(article.pop(chance.randrange(len(article)) if anywhere else -1).id)
+                delete.append(article.pop(rng.randrange(len(article)) if anywhere else -1).id)
         back = [gone.pop(0)] if step > 1 else []  # deleted in a round before, and there again
         for name in [*back, *names[7:10]]:  # replaced, by fewer or more passages
-            articles[name] = random_article(chance, name)
+            articles[name] = random_article(rng, name)
             add += articles[name]
         for name in names[10:14]:  # a passage replaced, or one more
             numbers = [int(passage.id.partition("#")[2]) for passage in articles[name]]
-            id = f"{name}#{chance.choice([*numbers[1:], max(numbers) + 1])}"
-            add.append(Passage(id, articles[name][0].title, random_text(chance, 3, 30)))
+            id = f"{name}#{rng.choice([*numbers[1:], max(numbers) + 1])}"
+            add.append(Passage(id, articles[name][0].title, random_text(rng, 3, 30)))
             articles[name] = [*(passage for passage in articles[name] if passage.id != id), add[-1]]
-        for n in range(chance.randint(0, 8)):
-            articles[f"b{step}-{n}"] = random_article(chance, f"b{step}-{n}")
+        for n in range(rng.randint(0, 8)):
+            articles[f"b{step}-{n}"] = random_article(rng, f"b{step}-{n}")
             add += articles[f"b{step}-{n}"]
         settings = update_index(path, add=add, delete=delete)
         index = Index.open(path)
         passages = [passage for article in articles.values() for passage in article]
-        assert (settings["n_passages"], settings["n_segments"]) == (len(passages), len(index.segments))
+        assert (settings.n_passages, settings.n_segments) == (len(passages), len(index.segments))
         rebuilt = in_one_piece(tmp_path / f"rebuilt{step}", passages)
-        same_as_rebuilt(index, rebuilt, [random_question(chance) for _ in range(8)])
+        same_as_rebuilt(index, rebuilt, [random_question(rng) for _ in range(8)])
         assert all(index.passages.find(passage.id) is not None for passage in passages)
         assert all(index.passages.find(passage_id) is None for passage_id in delete)
         for name, article in articles.items():
@@ -502,7 +502,7 @@ def test_changed_index_is_as_if_built_anew(tmp_path: Path, small_segments: None,
 
 def test_changed_index_of_morphemes_is_as_if_built_anew(tmp_path: Path, small_segments: None, demo_index: Index):
     passages = list(demo_index.passages)
-    made(tmp_path / "kb", passages[:200], Analyzer())
+    build_and_open(tmp_path / "kb", passages[:200], Analyzer())
     update_index(tmp_path / "kb", add=passages[200:260], delete=[p.id for p in passages[:100:3]])
     left = [p for n, p in enumerate(passages[:260]) if n >= 100 or n % 3]
     rebuilt = in_one_piece(tmp_path / "rebuilt", left, Analyzer())
@@ -514,7 +514,7 @@ def test_changed_index_of_morphemes_is_as_if_built_anew(tmp_path: Path, small_se
 def test_scores_after_a_deletion_by_hand(tmp_path: Path):
     """Two passages are left, of one word and of three: average 2; 가 is in both, 나 in one."""
     passages = [Passage("1", "", "가"), Passage("2", "", "가 나 다"), Passage("3", "", "가 나 라 마 바 사")]
-    made(tmp_path / "kb", passages)
+    build_and_open(tmp_path / "kb", passages)
     update_index(tmp_path / "kb", delete=["3"])
     index = Index.open(tmp_path / "kb", ranking=PLAIN)
     slow = SlowIndex(passages[:2], lambda text: [text.split()])
@@ -527,7 +527,7 @@ def test_scores_after_a_deletion_by_hand(tmp_path: Path):
 
 
 def test_unchanged_segments_are_the_same_files(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    made(tmp_path / "kb", corpus)
+    build_and_open(tmp_path / "kb", corpus)
     before = {p.name: p.stat().st_ino for p in (tmp_path / "kb" / "gen-1").glob("0*.seg*")}
     update_index(tmp_path / "kb", delete=[corpus[0].id, corpus[-1].id])
     assert {p.name: p.stat().st_ino for p in (tmp_path / "kb" / "gen-2").glob("0*.seg*")} == before
@@ -537,7 +537,7 @@ def test_unchanged_segments_are_the_same_files(tmp_path: Path, small_segments: N
 
 
 def test_small_additions_do_not_add_up_to_many_segments(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    n = len(made(tmp_path / "kb", corpus).segments)
+    n = len(build_and_open(tmp_path / "kb", corpus).segments)
     for step in range(12):
         update_index(tmp_path / "kb", add=[Passage(f"new{step}", "", f"새 글 {step}")])
     index = Index.open(tmp_path / "kb")
@@ -546,8 +546,8 @@ def test_small_additions_do_not_add_up_to_many_segments(tmp_path: Path, small_se
 
 
 def test_nothing_added_and_nothing_deleted_changes_nothing(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    first = made(tmp_path / "kb", corpus, notes={"note": "x"}, ranking=Ranking(Ranker("atire")))
-    assert update_index(tmp_path / "kb") == first.artifact.settings
+    first = build_and_open(tmp_path / "kb", corpus, notes={"note": "x"}, ranking=Ranking(Ranker("atire")))
+    assert update_index(tmp_path / "kb") == first.settings
     second = Index.open(tmp_path / "kb")
     assert files(first.artifact.directory) == {} != files(second.artifact.directory)  # the old generation is gone
     assert found(second, "w0 w7") == found(first, "w0 w7")
@@ -558,7 +558,7 @@ def test_nothing_added_and_nothing_deleted_changes_nothing(tmp_path: Path, small
 def test_unknown_id_is_refused_and_the_index_untouched(
     tmp_path: Path, small_segments: None, corpus: list[Passage], unknown: str
 ):
-    made(tmp_path / "kb", corpus)
+    build_and_open(tmp_path / "kb", corpus)
     before = files(tmp_path / "kb")
     with pytest.raises(InputError, match=f"'{unknown}'"):
         update_index(tmp_path / "kb", add=[Passage("new", "", "새 글")], delete=["a0", unknown, "a1"])
@@ -569,7 +569,7 @@ def test_unknown_id_is_refused_and_the_index_untouched(
 
 
 def test_failing_source_leaves_the_index_untouched(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    made(tmp_path / "kb", corpus)
+    build_and_open(tmp_path / "kb", corpus)
     before = files(tmp_path / "kb")
     new = [Passage(f"new{n}", "", "새 글") for n in range(200)]
     with pytest.raises(Stop):
@@ -585,7 +585,7 @@ def test_what_is_not_there_cannot_be_changed(tmp_path: Path):
 
 def test_article_and_passage_are_deleted_by_id(tmp_path: Path):
     passages = [*(Passage(f"A#{n}", "글", f"쪽{n} 모두") for n in range(4)), Passage("B", "", "모두")]
-    made(tmp_path / "kb", passages)
+    build_and_open(tmp_path / "kb", passages)
     update_index(tmp_path / "kb", delete=["A#0", "A#2"])
     index = Index.open(tmp_path / "kb")
     assert [p.id for p in index.passages] == ["A#1", "A#3", "B"]
@@ -603,13 +603,13 @@ def test_deleting_everything_is_refused(tmp_path: Path, small_index: Path):
 
 
 def test_passage_deleted_and_its_article_extended_at_once(tmp_path: Path):
-    made(tmp_path / "kb", [Passage(f"A#{n}", "글", f"쪽{n}") for n in range(3)])
+    build_and_open(tmp_path / "kb", [Passage(f"A#{n}", "글", f"쪽{n}") for n in range(3)])
     update_index(tmp_path / "kb", add=[Passage("A#3", "글", "쪽3")], delete=["A#1"])
     assert sorted(p.id for p in Index.open(tmp_path / "kb").passages) == ["A#0", "A#2", "A#3"]
 
 
 def test_passages_of_one_article_added_out_of_order(tmp_path: Path):
-    made(tmp_path / "kb", [Passage(f"A#{n}", "글", f"쪽{n}") for n in range(3)])
+    build_and_open(tmp_path / "kb", [Passage(f"A#{n}", "글", f"쪽{n}") for n in range(3)])
     new = [Passage("A#1", "글", "새 쪽1"), Passage("B", "", "다른 글"), Passage("A#2", "글", "새 쪽2")]
     update_index(tmp_path / "kb", add=new)
     passages = list(Index.open(tmp_path / "kb").passages)
@@ -618,7 +618,7 @@ def test_passages_of_one_article_added_out_of_order(tmp_path: Path):
 
 
 def test_article_whose_first_passage_was_deleted_long_ago(tmp_path: Path):
-    made(tmp_path / "kb", [Passage(f"A#{n}", "글", f"쪽{n}") for n in range(3)])
+    build_and_open(tmp_path / "kb", [Passage(f"A#{n}", "글", f"쪽{n}") for n in range(3)])
     update_index(tmp_path / "kb", delete=["A#0"])
     update_index(tmp_path / "kb", add=[Passage("B", "", "다른 글")])  # writes the small segment anew, without A#0
     update_index(tmp_path / "kb", add=[Passage("A#1", "글", "새 쪽1")])
@@ -628,13 +628,13 @@ def test_article_whose_first_passage_was_deleted_long_ago(tmp_path: Path):
 
 
 def test_recorded_ranking(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    index = made(tmp_path / "kb", corpus, notes={"note": "x"})
+    index = build_and_open(tmp_path / "kb", corpus, notes={"note": "x"})
     update_index(tmp_path / "kb", delete=[corpus[0].id])
     before = {p.name: p.stat().st_ino for p in (tmp_path / "kb" / "gen-2").glob("*.seg*")}
     ranking = Ranking(Ranker("bm25+", 2.0), title_weight=0.0)
     record_ranking(tmp_path / "kb", ranking, [0.5])
     index = Index.open(tmp_path / "kb")
-    assert (index.ranking, index.weights) == (ranking, [0.5])
+    assert (index.ranking, index.weights) == (ranking, (0.5,))
     assert index.artifact.settings["note"] == "x" and len(index) == len(corpus) - 1
     assert {p.name: p.stat().st_ino for p in (tmp_path / "kb" / "gen-3").glob("*.seg*")} == before
 
@@ -651,14 +651,14 @@ def read_everything(index: Index) -> None:
 
 
 def test_a_flipped_byte_anywhere_in_a_segment_is_found_when_it_is_read(tmp_path: Path):
-    chance = random.Random(8)
-    made(tmp_path / "kb", random_passages(chance, 2_500))
+    rng = random.Random(8)
+    build_and_open(tmp_path / "kb", random_passages(rng, 2_500))
     file = tmp_path / "kb" / "gen-1" / "0000.seg"
     content = file.read_bytes()
     assert len(content) > 4 * BLOCK
     opened = 0
     for start in range(0, len(content), BLOCK):
-        position = chance.randrange(start, min(start + BLOCK, len(content)))
+        position = rng.randrange(start, min(start + BLOCK, len(content)))
         file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         with pytest.raises(CorruptArtifactError, match=r"0000\.seg"):
             open_artifact(tmp_path / "kb", "index", thorough=True)
@@ -677,7 +677,7 @@ def test_a_flipped_byte_anywhere_in_a_segment_is_found_when_it_is_read(tmp_path:
 
 def test_damaged_passage_text_does_not_hinder_what_does_not_read_it(tmp_path: Path):
     passages = random_passages(random.Random(8), 2_500)
-    made(tmp_path / "kb", passages)
+    build_and_open(tmp_path / "kb", passages)
     file = tmp_path / "kb" / "gen-1" / "0000.seg"
     content = bytearray(file.read_bytes())
     content[10] ^= 1

@@ -44,9 +44,7 @@ def t5() -> TransformerEncoder:
 
 
 def static(bits: int = 32) -> StaticEncoder:
-    made = fresh_static(TEXTS, 24, vocab_size=300)
-    made.bits = bits
-    return made
+    return fresh_static(TEXTS, 24, vocab_size=300).with_bits(bits)
 
 
 KINDS = {
@@ -64,15 +62,15 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_encoder_opens_everywhere_with_the_same_vectors(kind: str, tmp_path: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    made: Encoder = KINDS[kind]()
-    made.save(tmp_path)
+    encoder: Encoder = KINDS[kind]()
+    encoder.save(tmp_path)
     opened = load_encoder(str(tmp_path))
-    assert type(opened) is type(made) and opened.kind() == made.kind()
+    assert type(opened) is type(encoder) and opened.kind() == encoder.kind()
     questions = [e.question.text for e in EXAMPLES]
     vectors = opened.encode_questions(questions), opened.encode_passages(PASSAGES)
     if kind != "static, 8 bits":  # which are rounded when they are saved
-        assert np.array_equal(vectors[0], made.encode_questions(questions))
-        assert weights_fingerprint(opened) == weights_fingerprint(made)
+        assert np.array_equal(vectors[0], encoder.encode_questions(questions))
+        assert weights_fingerprint(opened) == weights_fingerprint(encoder)
     assert np.std(vectors[0] @ vectors[1].T) > 0.01  # numbers that differ
 
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
@@ -93,57 +91,57 @@ def test_other_weights_or_pooling_have_another_fingerprint(kind: str) -> None:
         weights_fingerprint(KINDS[other]()) for other in ("mean", "cls", "pooler", "length 1", "prompts", "static")
     }
     assert len(others) == 6
-    made = KINDS[kind]()
-    before = weights_fingerprint(made)
+    encoder = KINDS[kind]()
+    before = weights_fingerprint(encoder)
     assert before == weights_fingerprint(KINDS[kind]())
     with torch.no_grad():
-        next(made.model.parameters()).add_(1e-3)
-    assert weights_fingerprint(made) != before
+        next(encoder.model.parameters()).add_(1e-3)
+    assert weights_fingerprint(encoder) != before
 
 
 @pytest.mark.parametrize("kind", ["mean", "t5"])
 def test_pieces_framed_are_what_the_tokenizer_gives(kind: str) -> None:
-    made = KINDS[kind]()
-    whole = made.tokenize(TEXTS, 64)
-    framed = made.batch(made.pieces(TEXTS), 64)
+    encoder = KINDS[kind]()
+    whole = encoder.tokenize(TEXTS, 64)
+    framed = encoder.batch(encoder.pieces(TEXTS), 64)
     assert whole.keys() == framed.keys()
     assert all(torch.equal(whole[name], framed[name]) for name in whole)
-    cut = made.batch(made.pieces([" ".join(TEXTS)]), 20)["input_ids"]
+    cut = encoder.batch(encoder.pieces([" ".join(TEXTS)]), 20)["input_ids"]
     assert cut.shape == (1, 20) and cut[0, -1] == whole["input_ids"][0][whole["attention_mask"][0].sum() - 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_order_of_texts_is_kept_in_any_company(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = KINDS[kind]()
-    together = made.encode_passages([*PASSAGES, Passage("long", "긴 글", "다리 " * 500)])
+    encoder = KINDS[kind]()
+    together = encoder.encode_passages([*PASSAGES, Passage("long", "긴 글", "다리 " * 500)])
     monkeypatch.setattr(encoder_module, "_TOKENS_AT_A_TIME", 40)
     monkeypatch.setattr(static_module, "_AT_A_TIME", 2)
-    apart = np.concatenate([made.encode_passages([p]) for p in PASSAGES])
-    few = made.encode_passages(PASSAGES)
+    apart = np.concatenate([encoder.encode_passages([p]) for p in PASSAGES])
+    few = encoder.encode_passages(PASSAGES)
     assert together.dtype == np.float32 and np.isfinite(together).all()
     np.testing.assert_allclose(together[:-1], apart, atol=1e-5)
     np.testing.assert_allclose(few, apart, atol=1e-5)
-    assert made.encode_questions([]).shape == (0, made.dimension)
+    assert encoder.encode_questions([]).shape == (0, encoder.dimension)
 
 
 def test_static_vectors_by_hand() -> None:
-    made = static()
+    encoder = static()
     with torch.no_grad():
-        made.model.weight.zero_()
-        first, second = made.pieces(["다리", "거울"])
+        encoder.model.weight.zero_()
+        first, second = encoder.pieces(["다리", "거울"])
         for token in first:
-            made.model.weight[token, 0] = 3.0 / len(first)
+            encoder.model.weight[token, 0] = 3.0 / len(first)
         for token in second:
-            made.model.weight[token, 1] = 4.0 / len(second)
+            encoder.model.weight[token, 1] = 4.0 / len(second)
     # 다리 (3, 0) and 거울 (0, 4): together (3, 4) / 5; nothing known has no direction
-    found = made.encode_questions(["다리 거울", "다리", ""])[:, :2]
+    found = encoder.encode_questions(["다리 거울", "다리", ""])[:, :2]
     np.testing.assert_allclose(found, [[0.6, 0.8], [1.0, 0.0], [0.0, 0.0]], atol=1e-6)
 
 
 def test_fresh_static_vectors_count_rare_tokens_more() -> None:
-    made = static()
-    lengths = made.model.weight.detach().norm(dim=1)
-    (common,), (rare,) = ([lengths[row].mean().item()] for row in made.pieces(["만들었다", "나침반"]))
+    encoder = static()
+    lengths = encoder.model.weight.detach().norm(dim=1)
+    (common,), (rare,) = ([lengths[row].mean().item()] for row in encoder.pieces(["만들었다", "나침반"]))
     assert rare > common > 0
 
 

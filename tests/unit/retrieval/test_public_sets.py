@@ -17,8 +17,9 @@ from kofid.evaluation.rankings import judge, mean_measures
 from kofid.formats import read_corpus, read_questions
 from kofid.formats.passage_split import article_id
 from kofid.retrieval.build import build_index
-from kofid.retrieval.engines import Peer
+from kofid.retrieval.engines import PackageSearch
 from kofid.retrieval.index import Index
+from kofid.retrieval.modes import Engine
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
 from kofid.types import Example, Hit, Passage, Question
 
@@ -63,8 +64,8 @@ def test_default_beats_a_peers_recipe_and_the_plain_sum(data: Path, name: str, t
     ours = measure(index.search, questions)
     # What tutorials do: every morpheme, title and text as one, rank_bm25 as it comes.
     build_index(tmp_path / "peer", passages, analyzer=Analyzer(parse_components("kiwi-all")))
-    peer = measure(Peer(Index.open(tmp_path / "peer"), "rank-bm25", k1=1.5, b=0.75).search, questions)
-    plain = measure(Peer(index, "bm25s", k1=1.2, b=0.75).search, questions)
+    peer = measure(PackageSearch(Index.open(tmp_path / "peer"), Engine.RANK_BM25, k1=1.5, b=0.75).search, questions)
+    plain = measure(PackageSearch(index, Engine.BM25S, k1=1.2, b=0.75).search, questions)
     for which in ("hit@1", "hit@5", "hit@20", "mrr@10"):
         print(
             f"{name} {which}: {100 * ours[which]:.1f}, plain sum {100 * plain[which]:.1f}, peer {100 * peer[which]:.1f}"

@@ -25,16 +25,17 @@ from kofid.korean.text import clean
 from kofid.pipeline import Pipeline
 from kofid.retrieval import fusion as fuse
 from kofid.retrieval.build import build_index, update_index
-from kofid.retrieval.dense.base import Encoding
-from kofid.retrieval.engines import Peer
+from kofid.retrieval.dense.base import NamedEncoder
+from kofid.retrieval.engines import PackageSearch
 from kofid.retrieval.explain import explain
+from kofid.retrieval.hybrid import VectorSearch, open_search
 from kofid.retrieval.index import Index
-from kofid.retrieval.modes import FusionMethod
+from kofid.retrieval.modes import FusionMethod, RankerName
 from kofid.retrieval.sparse import builder as build
-from kofid.retrieval.sparse import search as sparse
+from kofid.retrieval.sparse import scoring
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
 from kofid.retrieval.sparse.query import QueryTerm, weigh
-from kofid.retrieval.sparse.ranking import PLAIN, RANKERS, Ranker, Ranking
+from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
 from kofid.retrieval.sparse.search import SparseIndex
 from kofid.storage.bundled import resource
 from kofid.types import Answer, Hit, Passage, Question
@@ -47,7 +48,7 @@ def plain(ranker: str = "lucene", k1: float = 1.2, b: float = 0.75, **options: A
     return replace(PLAIN, ranker=Ranker(ranker, k1, b), **options)
 
 
-def made(path: Path, passages: Sequence[Passage], ranking: Ranking | None = None) -> Index:
+def build_and_open(path: Path, passages: Sequence[Passage], ranking: Ranking | None = None) -> Index:
     """Build the index of ``passages``, whose terms are their words, and open it."""
     build_index(path, passages, analyzer=WORDS)
     return Index.open(path, ranking=ranking or plain())
@@ -74,7 +75,7 @@ def demo_questions() -> list[str]:
 @pytest.fixture(scope="module")
 def random_index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     """About 600 passages in one segment, every twentieth word of a question unknown."""
-    return made(tmp_path_factory.mktemp("random") / "kb", random_passages(random.Random(1), 200))
+    return build_and_open(tmp_path_factory.mktemp("random") / "kb", random_passages(random.Random(1), 200))
 
 
 # --- rankers, by hand ----------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ B2 = log(1.6) * 1 / 1.75  # 0.2686
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    return made(tmp_path_factory.mktemp("three") / "kb", THREE)
+    return build_and_open(tmp_path_factory.mktemp("three") / "kb", THREE)
 
 
 @pytest.mark.parametrize(
@@ -149,25 +150,27 @@ def test_other_parameters_by_hand(three: Index):
 
 def test_passage_without_terms_is_short(tmp_path: Path):
     # lengths 1, 0, 1: average 2/3, K = 1.2 (0.25 + 0.75 · 1.5) = 1.65; n = 1 of 3: ln(8/3) / 2.65
-    assert made(tmp_path / "kb", untitled("a", "😀", "b")).score_sparse("a") == pytest.approx([C1, 0, 0], abs=1e-6)
+    assert build_and_open(tmp_path / "kb", untitled("a", "😀", "b")).score_sparse("a") == pytest.approx(
+        [C1, 0, 0], abs=1e-6
+    )
 
 
 def test_term_repeated_more_than_a_byte_can_say_counts_as_255(tmp_path: Path):
     # one passage, b = 0: idf ln(1 + 0.5 / 1.5), 255 / (255 + 1.2)
-    index = made(tmp_path / "kb", untitled("a " * 1_000), plain(b=0.0))
+    index = build_and_open(tmp_path / "kb", untitled("a " * 1_000), plain(b=0.0))
     assert index.score_sparse("a") == pytest.approx([log(4 / 3) * 255 / 256.2], abs=1e-6)
 
 
 # --- rankers, by loops and by other packages -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ranker", RANKERS)
+@pytest.mark.parametrize("ranker", list(RankerName))
 @pytest.mark.parametrize(("k1", "b"), [(1.2, 0.75), (0.8, 0.0), (2.0, 1.0)])
 def test_rankers_equal_loops_over_dicts(random_index: Index, ranker: str, k1: float, b: float):
     slow = SlowIndex(list(random_index.passages), lambda text: [text.split()], ranker=ranker, k1=k1, b=b)
     fast = random_index.ranked(ranker=ranker, k1=k1, b=b)
-    chance = random.Random(2)
-    for question in [random_question(chance) for _ in range(4)]:
+    rng = random.Random(2)
+    for question in [random_question(rng) for _ in range(4)]:
         expected = slow.scores([(word, 0, 1.0) for word in question.split()])
         assert fast.score_sparse(question) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
@@ -182,8 +185,8 @@ def test_bm25s_gives_the_same_scores(random_index: Index, package_terms: list[li
     engine = bm25s.BM25(k1=1.5, b=0.75, method=ranker, backend="numpy")
     engine.index(package_terms, show_progress=False)
     ours = random_index.ranked(ranker=ranker, k1=1.5, b=0.75)
-    chance = random.Random(3)
-    for words in [random_question(chance).split() for _ in range(20)]:
+    rng = random.Random(3)
+    for words in [random_question(rng).split() for _ in range(20)]:
         theirs = engine.get_scores([word for word in words if word != "unknown"] or ["unknown"])
         assert ours.score_sparse(" ".join(words)) == pytest.approx(theirs, rel=1e-4, abs=1e-4)
         order = [int(n) for n in np.argsort(-theirs, kind="stable")[:10] if theirs[n] > 0]
@@ -257,7 +260,7 @@ def test_titles_count_by_the_squared_share_of_them_that_is_asked_for(tmp_path: P
         Passage("B", "소설", "다섯 여섯"),
         Passage("C", "시", "소설 일곱"),
     ]
-    index = made(tmp_path / "kb", passages, plain(title_weight=2.0))
+    index = build_and_open(tmp_path / "kb", passages, plain(title_weight=2.0))
     idf = log(10 / 3)
     half, whole, text = 2 * (1 / 2) ** 2 * idf / 2.65, 2 * idf / 1.975, idf / 2.2
     assert index.score_sparse("소설") == pytest.approx([half, half, whole, text], abs=1e-6)
@@ -279,7 +282,7 @@ def test_terms_that_stand_together_by_hand(tmp_path: Path):
         Passage("F", "", "z. y 3.5 x"),  # a point within a number ends nothing
         Passage("G", "", "x! y"),
     ]
-    index = made(tmp_path / "kb", passages, plain(b=0.0, sentence_weight=0.5))
+    index = build_and_open(tmp_path / "kb", passages, plain(b=0.0, sentence_weight=0.5))
     x, y = log(1 + 3.5 / 4.5), log(1 + 1.5 / 6.5)  # words of 4 and of 6 of 7 texts: x다 and xyz are others
     once = 1 / 2.2
     alone = {
@@ -306,14 +309,14 @@ def test_terms_that_stand_together_by_hand(tmp_path: Path):
 def test_sentences_of_folded_letters(tmp_path: Path):
     """Wide letters are found as plain ones, so they stand together as such."""
     passages = [Passage("wide", "", "ＫＢＳ 방송"), Passage("plain", "", "KBS 방송")]
-    index = made(tmp_path / "kb", passages, plain(sentence_weight=0.5))
+    index = build_and_open(tmp_path / "kb", passages, plain(sentence_weight=0.5))
     wide, narrow = index.search("kbs 방송", 2)
     assert wide.score == narrow.score
 
 
 def test_further_passages_of_an_article_give_way(tmp_path: Path):
     passages = [*(Passage(f"A#{n}", "", "x") for n in range(3)), Passage("B", "", "y"), Passage("C", "", "z")]
-    index = made(tmp_path / "kb", passages, plain(b=0.0))
+    index = build_and_open(tmp_path / "kb", passages, plain(b=0.0))
     # x stands in 3 of 5 passages, y in 1; B is to score 0.85 of what A's passages do.
     best = log(1 + 2.5 / 3.5) / 2.2
     asked = [QueryTerm("x", 0, 1.0, ""), QueryTerm("y", 0, 0.85 * best / (log(1 + 4.5 / 1.5) / 2.2), "")]
@@ -326,7 +329,7 @@ def test_further_passages_of_an_article_give_way(tmp_path: Path):
 
 def test_an_article_of_many_passages_does_not_fill_the_list(tmp_path: Path):
     passages = [*(Passage(f"A#{n}", "", "x y") for n in range(20)), Passage("B", "", "x z u")]
-    index = made(tmp_path / "kb", passages)
+    index = build_and_open(tmp_path / "kb", passages)
     assert ids(index.search("x", 3)) == ["A#0", "A#1", "A#2"]
     assert ids(index.ranked(article_penalty=0.3).search("x", 3)) == ["A#0", "B", "A#1"]
 
@@ -449,19 +452,19 @@ def test_ranking_settings_come_back():
 
 
 def test_index_remembers_its_ranking_and_can_be_asked_with_another(tmp_path: Path):
-    kept = Ranking(Ranker("atire", 2.0, 0.5), title_weight=0.5, sentence_weight=0.0)
+    stored = Ranking(Ranker("atire", 2.0, 0.5), title_weight=0.5, sentence_weight=0.0)
     settings = build_index(
         tmp_path / "kb",
         [Passage("1", "", "이순신"), Passage("2", "", "홍길동")],
         analyzer=Analyzer(parse_components("kiwi*2+bigram*0.5")),
-        ranking=kept,
+        ranking=stored,
         notes={"note": "x"},
     )
     index = Index.open(tmp_path / "kb")
-    assert index.artifact.settings == settings
-    assert (settings["n_passages"], settings["n_segments"], settings["note"]) == (2, 1, "x")
-    assert settings["analyzer"] == Analyzer().settings() and settings["ranking"]["weights"] == [2.0, 0.5]
-    assert (index.ranking, index.weights) == (kept, [2.0, 0.5])
+    assert index.settings == settings and index.artifact.settings == settings.to_json()
+    assert (settings.n_passages, settings.n_segments, settings.notes) == (2, 1, {"note": "x"})
+    assert settings.analyzer == Analyzer().settings and settings.weights == (2.0, 0.5)
+    assert (index.ranking, index.weights) == (stored, (2.0, 0.5))
     # In each component the length is average, so K = 2; atire's idf is ln 2. One morpheme, two bigrams, each once.
     once = log(2) * 3 / (1 + 2)
     assert index.search("이순신", 1)[0].score == pytest.approx(2 * once + 0.5 * 2 * once, rel=1e-5)
@@ -482,34 +485,38 @@ def segmented(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         patch.setattr(build, "MAX_PASSAGES", 500)
         patch.setattr(build, "_SLACK", 60)
         passages = random_passages(random.Random(request.param), 1_000)
-        index = made(tmp_path_factory.mktemp("segmented") / "kb", passages)
+        index = build_and_open(tmp_path_factory.mktemp("segmented") / "kb", passages)
     assert len(passages) > 2_500 and len(index.segments) > 5
     return index
 
 
 @pytest.fixture
 def pruned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Have even short postings pruned; what is yielded grows by one for each that was."""
+    """Count what is pruned: what is yielded grows by one for each of a term's postings."""
     calls: list[int] = []
-    among = sparse._among
+    restrict = scoring.restrict
 
     def counted(postings: Any, owners: Any) -> Any:
         calls.append(len(postings) - len(owners))
-        return among(postings, owners)
+        return restrict(postings, owners)
 
-    monkeypatch.setattr(sparse, "_LONG", 20)
-    monkeypatch.setattr(sparse, "_among", counted)
+    monkeypatch.setattr(scoring, "restrict", counted)
     yield calls
 
 
-def deleted_by_chance(chance: random.Random, index: Index, share: float) -> list[np.ndarray]:
+def pruning(index: Index, ranking: Ranking, deleted: Sequence[np.ndarray] = (), pruned_from: int = 20) -> SparseIndex:
+    """Return the segments of an index, with even short postings pruned."""
+    return SparseIndex(index.segments, [1.0], ranking, deleted, pruned_from)
+
+
+def deleted_by_chance(rng: random.Random, index: Index, share: float) -> list[np.ndarray]:
     """Return positions to delete from each segment, about ``share`` of them."""
-    return [np.array(sorted(chance.sample(range(len(s)), int(len(s) * share))), np.uint16) for s in index.segments]
+    return [np.array(sorted(rng.sample(range(len(s)), int(len(s) * share))), np.uint16) for s in index.segments]
 
 
-def asked_by_chance(chance: random.Random) -> list[QueryTerm]:
-    words = random_question(chance).split()
-    return [QueryTerm(word, 0, chance.choice([1.0, 1.0, 0.3]), word) for word in words]
+def asked_by_chance(rng: random.Random) -> list[QueryTerm]:
+    words = random_question(rng).split()
+    return [QueryTerm(word, 0, rng.choice([1.0, 1.0, 0.3]), word) for word in words]
 
 
 @pytest.mark.parametrize("title_weight", [0.0, 1.0])
@@ -517,15 +524,15 @@ def asked_by_chance(chance: random.Random) -> list[QueryTerm]:
 def test_pruned_search_finds_what_full_scores_say(
     segmented: Index, pruned: list[int], title_weight: float, deleting: bool
 ):
-    chance = random.Random(5)
-    deleted = deleted_by_chance(chance, segmented, 1 / 3 if deleting else 0)
+    rng = random.Random(5)
+    deleted = deleted_by_chance(rng, segmented, 1 / 3 if deleting else 0)
     gone = {start + int(d) for start, ds in zip(segmented.sparse.starts, deleted, strict=False) for d in ds}
-    for ranker in RANKERS:
+    for ranker in RankerName:
         for k1, b in ((0.8, 0.5), (0.0, 0.75), (2.0, 1.0)):
             ranking = plain(ranker, k1, b, title_weight=title_weight)
-            index = SparseIndex(segmented.segments, [1.0], ranking, deleted)
+            index = pruning(segmented, ranking, deleted)
             for _ in range(4):
-                asked = asked_by_chance(chance)
+                asked = asked_by_chance(rng)
                 scores = index.score_all(asked)
                 assert not any(scores[position] for position in gone)
                 ranked = [(int(n), float(scores[n])) for n in np.argsort(-scores, kind="stable") if scores[n] > 0]
@@ -537,8 +544,8 @@ def test_pruned_search_finds_what_full_scores_say(
 @pytest.mark.parametrize("title_weight", [0.0, 1.0])
 def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned: list[int], title_weight: float):
     """The best 3 k, 30 at least, are given what their sentences are worth, and the rest are not looked at."""
-    chance = random.Random(6)
-    deleted = deleted_by_chance(chance, segmented, 1 / 3)
+    rng = random.Random(6)
+    deleted = deleted_by_chance(rng, segmented, 1 / 3)
     live = np.concatenate([~np.isin(np.arange(len(s)), d) for s, d in zip(segmented.segments, deleted, strict=True)])
     slow = SlowIndex(
         [segmented.passages[int(n)] for n in np.flatnonzero(live)],
@@ -549,10 +556,10 @@ def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned:
     )
     among_live = np.cumsum(live) - 1
     ranking = plain(title_weight=title_weight, sentence_weight=0.5)
-    index = SparseIndex(segmented.segments, [1.0], ranking, deleted)
+    index = pruning(segmented, ranking, deleted)
     moved = 0
     for _ in range(40):
-        asked = asked_by_chance(chance)
+        asked = asked_by_chance(rng)
         scores = index.score_all(asked)
         order = [int(n) for n in np.argsort(-scores, kind="stable") if scores[n] > 0]
         terms = [(term.text, 0, term.weight) for term in asked]
@@ -567,17 +574,15 @@ def test_sentences_count_among_the_best_by_full_scores(segmented: Index, pruned:
     assert moved > 10 and len(pruned) > 10
 
 
-def test_scores_do_not_depend_on_what_counts_as_long(
-    segmented: Index, pruned: list[int], monkeypatch: pytest.MonkeyPatch
-):
+def test_scores_do_not_depend_on_what_is_pruned(segmented: Index, pruned: list[int]):
     """But for rounding, since the order of adding differs."""
-    index = segmented.ranked(title_weight=1.0)
-    questions = [random_question(random.Random(seed)) for seed in range(20)]
-    found = [[hit.score for hit in index.search(question, 10)] for question in questions]
+    ranking = plain(title_weight=1.0)
+    some, none = pruning(segmented, ranking), pruning(segmented, ranking, pruned_from=100_000)
+    queries = [ask(*random_question(random.Random(seed)).split()) for seed in range(20)]
+    scores = [[score for _, score in some.search(query, 10)] for query in queries]
     n = len(pruned)
-    monkeypatch.setattr(sparse, "_LONG", 100_000)
-    for question, scores in zip(questions, found, strict=True):
-        assert [hit.score for hit in index.search(question, 10)] == pytest.approx(scores, rel=1e-5)
+    for query, expected in zip(queries, scores, strict=True):
+        assert [score for _, score in none.search(query, 10)] == pytest.approx(expected, rel=1e-5)
     assert len(pruned) == n > 0
 
 
@@ -585,12 +590,12 @@ def test_scores_do_not_depend_on_what_counts_as_long(
 def test_segmented_scores_equal_loops_over_dicts(segmented: Index, pruned: list[int], title_weight: float):
     passages = list(segmented.passages)
     slow = SlowIndex(passages, lambda text: [text.split()], k1=1.2, b=0.75, title_weight=title_weight)
-    index = segmented.ranked(title_weight=title_weight)
+    index = pruning(segmented, plain(title_weight=title_weight))
     for question in ("w0 w5", "w3 w40 unknown w0", "w200"):
         expected = slow.scores([(word, 0, 1.0) for word in question.split()])
-        assert index.score_sparse(question) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        assert index.score_all(ask(*question.split())) == pytest.approx(expected, rel=1e-4, abs=1e-4)
         best = sorted(expected, reverse=True)[:10]
-        assert [hit.score for hit in index.search(question, 10)] == pytest.approx(best, rel=1e-4)
+        assert [score for _, score in index.search(ask(*question.split()), 10)] == pytest.approx(best, rel=1e-4)
     assert pruned
 
 
@@ -598,7 +603,7 @@ def test_segmented_scores_equal_loops_over_dicts(segmented: Index, pruned: list[
 
 
 def test_shares_by_hand(tmp_path: Path):
-    index = made(tmp_path / "kb", THREE)
+    index = build_and_open(tmp_path / "kb", THREE)
     a, c = index.sparse.explain(ask("a", "c", "b", "unknown"), 1)[::-1]
     assert (a.term, a.component, a.field, a.score) == ("a", 0, "text", pytest.approx(A1, abs=1e-6))
     assert (c.term, c.component, c.field, c.score) == ("c", 0, "text", pytest.approx(C1, abs=1e-6))
@@ -608,7 +613,7 @@ def test_shares_by_hand(tmp_path: Path):
 def test_shares_of_titles_by_hand(tmp_path: Path):
     passages = [Passage("A", "무정 소설", "소설"), Passage("B", "소설 무정 시", "셋"), Passage("C", "", "시")]
     ranking = plain(b=0.0, title_weight=1.0, sentence_weight=0.5)
-    shares = made(tmp_path / "kb", passages, ranking).sparse.explain(ask("소설", "시"), 1)
+    shares = build_and_open(tmp_path / "kb", passages, ranking).sparse.explain(ask("소설", "시"), 1)
     # Each stands in one of three texts: ln(8/3) / 2.2, and two of three words of the title are said: times 4/9.
     assert {(s.term, s.field): s.score for s in shares} == {
         ("소설", "title"): pytest.approx(log(8 / 3) / 2.2 * 4 / 9, abs=1e-6),
@@ -691,7 +696,7 @@ def test_none_asked_for_without_penalty(small_index: Path):
 
 @pytest.mark.parametrize("ranking", [PLAIN, Ranking()], ids=["plain", "default"])
 def test_ties_stand_in_corpus_order(tmp_path: Path, ranking: Ranking):
-    index = made(tmp_path / "kb", untitled(*["같은 글이다"] * 130), ranking)
+    index = build_and_open(tmp_path / "kb", untitled(*["같은 글이다"] * 130), ranking)
     for k in (1, 7, 60, 130):
         assert ids(index.search("같은", k)) == [str(n) for n in range(k)]
 
@@ -699,7 +704,7 @@ def test_ties_stand_in_corpus_order(tmp_path: Path, ranking: Ranking):
 def test_ties_stand_in_corpus_order_over_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(build, "MAX_PASSAGES", 20)
     monkeypatch.setattr(build, "_SLACK", 1)
-    index = made(tmp_path / "kb", untitled(*["같은 글이다"] * 70))
+    index = build_and_open(tmp_path / "kb", untitled(*["같은 글이다"] * 70))
     assert len(index.segments) == 4
     assert ids(index.search("같은", 45)) == [str(n) for n in range(45)]
 
@@ -762,8 +767,8 @@ def test_peers_score_title_and_text_as_one(tmp_path: Path, engine: str, ranker: 
         Passage("5", "카", "타"),
         Passage("6", "", "가 파 하"),
     ]
-    index = made(tmp_path / "kb", passages)
-    peer = Peer(index, engine, 1.2, 0.75)
+    index = build_and_open(tmp_path / "kb", passages)
+    peer = PackageSearch(index, engine, 1.2, 0.75)
     whole = [Passage(p.id, "", f"{p.title} {p.text}") for p in passages]
     slow = SlowIndex(whole, lambda text: [text.split()], ranker=ranker, k1=1.2, b=0.75)
     for question in ("가", "가 하", "바 unknown", "타"):
@@ -780,7 +785,7 @@ def test_peers_score_title_and_text_as_one(tmp_path: Path, engine: str, ranker: 
 @pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
 def test_peers_find_the_demo_s_passages(demo_index: Index, engine: str):
     entries = [json.loads(line) for line in resource("demo/questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    peer = Peer(demo_index, engine)
+    peer = PackageSearch(demo_index, engine)
     found = [bool(set(e["positive_ids"]) & set(ids(peer.search(e["question"], 5)))) for e in entries[::20]]
     assert sum(found) >= 0.95 * len(found)
 
@@ -788,7 +793,7 @@ def test_peers_find_the_demo_s_passages(demo_index: Index, engine: str):
 @pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
 @pytest.mark.parametrize("question", ["", "?!", "쀍뛟", "zzzz"])
 def test_peers_find_nothing_where_there_is_nothing(small_index: Path, engine: str, question: str):
-    assert Peer(Index.open(small_index), engine).search(question, 5) == []
+    assert PackageSearch(Index.open(small_index), engine).search(question, 5) == []
 
 
 @pytest.mark.parametrize("engine", ["bm25s", "rank-bm25"])
@@ -796,7 +801,7 @@ def test_peers_pass_over_deleted_passages(tmp_path: Path, small_index: Path, eng
     path = tmp_path / "kb"
     shutil.copytree(small_index, path)
     update_index(path, delete=["이순신#0"])
-    found = Peer(Index.open(path), engine).search("거북선을 이끈 이순신의 기록", 5)
+    found = PackageSearch(Index.open(path), engine).search("거북선을 이끈 이순신의 기록", 5)
     assert ids(found)[0] == "이순신#1" and "이순신#0" not in ids(found)
 
 
@@ -819,20 +824,21 @@ class FakeEncoder:
 
 
 @pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> Index:
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> VectorSearch:
     path = tmp_path_factory.mktemp("vectors") / "kb"
-    encoding: Any = Encoding(FakeEncoder(), "fake", "0")  # type: ignore[arg-type]
+    encoder: Any = FakeEncoder()
     passages = untitled("가", "가가 나", "다다다 가", "나 나 나나", "라")
-    build_index(path, passages, analyzer=WORDS, ranking=plain(), encoding=encoding)
-    return Index.open(path)
+    build_index(path, passages, analyzer=WORDS, ranking=plain(), encoder=NamedEncoder(encoder, "fake", "0"))
+    index = Index.open(path)
+    return VectorSearch(index, encoder, index.open_vectors())
 
 
-def test_dense_search_by_hand(vectors: Index):
+def test_dense_search_by_hand(vectors: VectorSearch):
     # 가나 is (1, 1, 0): inner products 1, 3, 1, 4, 0
-    hits = vectors.search_dense("가나", 2, FakeEncoder())  # type: ignore[arg-type]
+    hits = vectors.dense("가나", 2)
     assert [(h.passage.id, h.score, h.source) for h in hits] == [("3", 4.0, "dense"), ("1", 3.0, "dense")]
-    assert vectors.search_dense("  ", 2, FakeEncoder()) == []  # type: ignore[arg-type]
-    assert vectors.artifact.settings["dense"] == {
+    assert vectors.dense("  ", 2) == []
+    assert vectors.index.artifact.settings["dense"] == {
         "encoder": "fake",
         "fingerprint": "0",
         "dimension": 3,
@@ -842,55 +848,56 @@ def test_dense_search_by_hand(vectors: Index):
     }
 
 
-def test_sequential_search_reorders_the_sparse_one(vectors: Index):
+def test_sequential_search_reorders_the_sparse_one(vectors: VectorSearch):
     # 가 and 나 are words of 0, 2 and of 1, 3; the vector of 가 나 is (1, 1, 0): 1, 1 and 3, 4
-    hits = vectors.search_sequential("가 나", 3, FakeEncoder())  # type: ignore[arg-type]
+    hits = vectors.sequential("가 나", 3)
     assert [(h.passage.id, h.score) for h in hits] == [("3", 4.0), ("1", 3.0), ("0", 1.0)]
-    best = vectors.search("가 나", 1)
-    assert vectors.search_sequential("가 나", 3, FakeEncoder(), depth=1)[0].passage == best[0].passage  # type: ignore[arg-type]
-    assert vectors.search_sequential("unknown", 3, FakeEncoder()) == []  # type: ignore[arg-type]
+    best = vectors.index.search("가 나", 1)
+    assert vectors.sequential("가 나", 3, depth=1)[0].passage == best[0].passage
+    assert vectors.sequential("unknown", 3) == []
 
 
-def test_cross_search_by_hand(vectors: Index):
+def test_cross_search_by_hand(vectors: VectorSearch):
     # 라: no vector says it, one text does: ln(1 + 4.5 / 1.5) / (1 + 1.2 (0.25 + 0.75 · 1 / 2)); lengths 1, 2, 2, 3, 1: 1.8
     length = 0.25 + 0.75 * 1 / 1.8
     raw = fuse.Fusion("raw")
-    hits = vectors.search_cross("라", 1, FakeEncoder(), raw)  # type: ignore[arg-type]
+    hits = vectors.cross("라", 1, raw)
     assert (hits[0].passage.id, hits[0].source) == ("4", "cross")
     assert hits[0].score == pytest.approx(log(4) / (1 + 1.2 * length), rel=1e-5)
     # With vectors alone it is the dense search.
     alone = fuse.Fusion("raw", sparse_weight=0.0)
-    hits = vectors.search_cross("가 나", 2, FakeEncoder(), alone)  # type: ignore[arg-type]
+    hits = vectors.cross("가 나", 2, alone)
     assert [(h.passage.id, h.score) for h in hits] == [("3", pytest.approx(4.4)), ("1", pytest.approx(3.3))]
     # Each over its highest: 1 and, of 3 dense and no sparse, 0.2 · 3 / 3.
-    hits = vectors.search_cross("라 다", 9, FakeEncoder())  # type: ignore[arg-type]
+    hits = vectors.cross("라 다", 9)
     assert [(h.passage.id, h.score) for h in hits[:2]] == [("4", pytest.approx(1.0)), ("2", pytest.approx(0.2))]
-    assert vectors.search_cross(" ", 2, FakeEncoder()) == []  # type: ignore[arg-type]
-    assert vectors.search_cross("unknown", 2, FakeEncoder()) == []  # type: ignore[arg-type]
+    assert vectors.cross(" ", 2) == []
+    assert vectors.cross("unknown", 2) == []
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_candidates_of_both_kinds_have_both_scores(vectors: Index, method: str, depth: int):
+def test_candidates_of_both_kinds_have_both_scores(vectors: VectorSearch, method: str, depth: int):
     # However few each kind finds, scores of raw are those of all: nothing absent counts as last.
-    encoder: Any = FakeEncoder()
-    whole = {h.passage.id: h.score for h in vectors.search_cross("나 라", 5, encoder, fuse.Fusion("raw"), depth=5)}
-    hits = vectors.search_cross("나 라", 1, encoder, fuse.Fusion(method), depth=depth)
+    whole = {h.passage.id: h.score for h in vectors.cross("나 라", 5, fuse.Fusion("raw"), depth=5)}
+    hits = vectors.cross("나 라", 1, fuse.Fusion(method), depth=depth)
     assert len(hits) == 1
-    raw = vectors.search_cross("나 라", depth, encoder, fuse.Fusion("raw"), depth=depth)
+    raw = vectors.cross("나 라", depth, fuse.Fusion("raw"), depth=depth)
     assert all(h.score == pytest.approx(whole[h.passage.id]) for h in raw)
 
 
 def test_index_without_vectors_says_how_to_make_them(small_index: Path):
-    with pytest.raises(IncompatibleArtifactError, match="--dense") as error:
-        _ = Index.open(small_index).dense
-    assert str(small_index) in str(error.value)
+    """They are added to it: nothing is built again."""
+    for open_vectors in (Index.open(small_index).open_vectors, lambda: open_search(Index.open(small_index), "dense")):
+        with pytest.raises(IncompatibleArtifactError) as error:
+            open_vectors()
+        assert f"kofid index -o {small_index} dense=" in str(error.value)
 
 
-def test_index_with_vectors_is_not_changed_in_parts(vectors: Index):
-    path = vectors.artifact.directory.parent
+def test_index_with_vectors_is_not_changed_in_parts(vectors: VectorSearch):
+    path = vectors.index.artifact.directory.parent
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
-    with pytest.raises(IncompatibleArtifactError, match="--dense"):
+    with pytest.raises(IncompatibleArtifactError, match="dense=fake"):
         update_index(path, delete=["0"])
     assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
 

@@ -14,12 +14,13 @@ import torch
 from kofid.errors import IncompatibleArtifactError, InputError, UsageError
 from kofid.retrieval.build import add_vectors, build_index, update_index
 from kofid.retrieval.dense import shards
-from kofid.retrieval.dense.base import Encoding
+from kofid.retrieval.dense.base import NamedEncoder
 from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, estimate_bytes, recall_against_flat
 from kofid.retrieval.dense.torch_index import TorchIndex
+from kofid.retrieval.hybrid import VectorSearch
 from kofid.retrieval.index import Index
 from kofid.storage.ownership import claim_folder
-from kofid.types import Passage
+from kofid.types import Hit, Passage
 
 pytest.importorskip("faiss")
 PASSAGES = [Passage(f"p{i}", f"글 {i}", f"{i} 번째 글은 {'가나다라마바사'[i % 7]} 를 말한다") for i in range(53)]
@@ -49,14 +50,20 @@ class Hashed:
         return np.random.default_rng(seed).standard_normal(16).astype(np.float32)
 
 
-def encoding(encoder: Any, faiss: str = "auto") -> Encoding:
-    return Encoding(encoder, "hashed", "f" * 64, faiss)
+def named(encoder: Any, fingerprint: str = "f") -> NamedEncoder:
+    return NamedEncoder(encoder, "hashed", fingerprint * 64)
 
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD", 10)  # 53 passages are 6 shards
     monkeypatch.setattr(shards, "_BATCH", 4)
+
+
+def searched(index: Index, question: str) -> list[Hit]:
+    """Return the nearest passage."""
+    encoder: Any = Hashed()
+    return VectorSearch(index, encoder, index.open_vectors()).dense(question, 1)
 
 
 def vectors_of(path: Path) -> bytes:
@@ -66,7 +73,7 @@ def vectors_of(path: Path) -> bytes:
 @pytest.fixture
 def whole(tmp_path: Path, small_shards: None) -> bytes:
     """The vectors of an index built in one go."""
-    build_index(tmp_path / "whole", PASSAGES, encoding=encoding(Hashed()))
+    build_index(tmp_path / "whole", PASSAGES, encoder=named(Hashed()))
     return vectors_of(tmp_path / "whole")
 
 
@@ -78,32 +85,31 @@ def kb(tmp_path: Path) -> Path:
 
 def test_vectors_added_are_those_of_a_build(whole: bytes, kb: Path) -> None:
     before = [(h.passage.id, h.score) for h in Index.open(kb).search("3 번째 글", 5)]
-    settings = add_vectors(kb, encoding(Hashed()))
+    settings = add_vectors(kb, named(Hashed()))
     assert vectors_of(kb) == whole
     opened = Index.open(kb)
     assert [(h.passage.id, h.score) for h in opened.search("3 번째 글", 5)] == before
-    assert settings["dense"]["n_vectors"] == 53 and opened.dense_settings == settings["dense"]
-    found = opened.search_dense(PASSAGES[17].text, 1, Hashed())  # type: ignore[arg-type]
-    assert found[0].passage.id == "p17"
+    assert settings is not None and opened.settings == settings and opened.vector_settings.n_vectors == 53
+    assert searched(opened, PASSAGES[17].text)[0].passage.id == "p17"
     assert sorted(p.name for p in kb.parent.iterdir()) == ["kb", "whole"]  # no shard is left
 
 
 @pytest.mark.parametrize("stop_after", range(0, 53, 7))
 def test_an_interruption_costs_a_shard_at_most(whole: bytes, kb: Path, stop_after: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        add_vectors(kb, encoding(Hashed(stop_after)))
+        add_vectors(kb, named(Hashed(stop_after)))
     assert "dense" not in Index.open(kb).artifact.settings
     again = Hashed()
-    add_vectors(kb, encoding(again))
+    add_vectors(kb, named(again))
     assert vectors_of(kb) == whole
     assert again.n_encoded <= 53 - stop_after + 10
 
 
 def test_an_interrupted_build_keeps_its_shards(whole: bytes, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        build_index(tmp_path / "cut", PASSAGES, encoding=encoding(Hashed(30)))
+        build_index(tmp_path / "cut", PASSAGES, encoder=named(Hashed(30)))
     again = Hashed()
-    build_index(tmp_path / "cut", PASSAGES, encoding=encoding(again), resume=True)
+    build_index(tmp_path / "cut", PASSAGES, encoder=named(again), resume=True)
     assert vectors_of(tmp_path / "cut") == whole
     assert again.n_encoded == 23
 
@@ -111,8 +117,8 @@ def test_an_interrupted_build_keeps_its_shards(whole: bytes, tmp_path: Path) -> 
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
 def test_shares_joined_are_the_whole(whole: bytes, kb: Path, n: int) -> None:
     encoders = [Hashed() for _ in range(n)]
-    settings = [add_vectors(kb, encoding(encoder), share=(i, n)) for i, encoder in reversed(list(enumerate(encoders)))]
-    assert [s["dense"] is None for s in settings] == [True] * (n - 1) + [False]
+    settings = [add_vectors(kb, named(encoder), share=(i, n)) for i, encoder in reversed(list(enumerate(encoders)))]
+    assert [s is None for s in settings] == [True] * (n - 1) + [False]
     assert vectors_of(kb) == whole
     assert sum(encoder.n_encoded for encoder in encoders) == 53
 
@@ -124,7 +130,7 @@ def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
         claim_folder(folder)
     users = kb.with_name(f".{kb.name}.vectors-mine-gen-0")
     users.mkdir()
-    add_vectors(kb, encoding(Hashed()))
+    add_vectors(kb, named(Hashed()))
     assert vectors_of(kb) == whole
     assert not old.exists() and not now.exists() and others.exists()  # another index's shards are its own
     assert users.exists()  # kofid did not make it
@@ -135,35 +141,35 @@ def test_vectors_are_not_put_among_someone_elses_files(kb: Path) -> None:
     mine.parent.mkdir()
     mine.write_text("mine")
     with pytest.raises(InputError, match="vectors-"):
-        add_vectors(kb, encoding(Hashed()))
+        add_vectors(kb, named(Hashed()))
     assert mine.read_text() == "mine"
 
 
 def test_an_index_with_vectors_can_be_changed(whole: bytes, tmp_path: Path) -> None:
     path = tmp_path / "changed"
-    build_index(path, [*PASSAGES[:40], Passage("alt", "옛글", "이제 없는 글이다")], encoding=encoding(Hashed()))
+    build_index(path, [*PASSAGES[:40], Passage("alt", "옛글", "이제 없는 글이다")], encoder=named(Hashed()))
     with pytest.raises(IncompatibleArtifactError):
         update_index(path, add=PASSAGES[40:])
     with pytest.raises(IncompatibleArtifactError):
-        update_index(path, add=PASSAGES[40:], encoding=Encoding(Hashed(), "other", "0" * 64))
+        update_index(path, add=PASSAGES[40:], encoder=named(Hashed(), "0"))
     assert len(Index.open(path)) == 41  # a refusal changes nothing
-    update_index(path, add=PASSAGES[40:], delete=["alt"], encoding=encoding(Hashed()))
+    update_index(path, add=PASSAGES[40:], delete=["alt"], encoder=named(Hashed()))
     index = Index.open(path)
-    assert len(index.dense) == len(index) == 53
+    assert len(index.open_vectors()) == len(index) == 53
     for passage in (PASSAGES[0], PASSAGES[39], PASSAGES[40], PASSAGES[52]):
-        (hit,) = index.search_dense(passage.text, 1, Hashed())
+        (hit,) = searched(index, passage.text)
         assert hit.passage == passage and hit.score == pytest.approx(
             float(np.sum(Hashed.vector(passage.text) ** 2)), rel=1e-5
         )
-    assert index.search_dense("이제 없는 글이다", 1, Hashed())[0].passage.id != "alt"
+    assert searched(index, "이제 없는 글이다")[0].passage.id != "alt"
 
 
 def test_vectors_replace_those_of_another_encoder(kb: Path, small_shards: None) -> None:
-    add_vectors(kb, encoding(Hashed(), "HNSW8"))
-    other = Encoding(Hashed(), "other", "e" * 64)  # type: ignore[arg-type]
+    add_vectors(kb, named(Hashed()), faiss="HNSW8")
+    other = NamedEncoder(Hashed(), "other", "e" * 64)  # type: ignore[arg-type]
     add_vectors(kb, other)
-    found = Index.open(kb).dense_settings
-    assert (found["encoder"], found["faiss"]) == ("other", "Flat")
+    stored = Index.open(kb).vector_settings
+    assert (stored.encoder, stored.faiss) == ("other", "Flat")
 
 
 def test_numbers_that_are_none_are_refused_before_anything_is_written(kb: Path) -> None:
@@ -175,7 +181,7 @@ def test_numbers_that_are_none_are_refused_before_anything_is_written(kb: Path) 
 
     before = sorted(p.name for p in kb.rglob("*"))
     with pytest.raises(InputError, match="NaN"):
-        add_vectors(kb, encoding(Broken()))
+        add_vectors(kb, named(Broken()))
     assert sorted(p.name for p in kb.rglob("*")) == before
 
 

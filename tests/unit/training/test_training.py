@@ -26,7 +26,7 @@ from kofid.reader.fid.inputs import format_input, parse_target
 from kofid.reader.fid.reader import FiDReader
 from kofid.retrieval.build import build_index
 from kofid.retrieval.dense import faiss_index as dense
-from kofid.retrieval.dense.base import Encoding
+from kofid.retrieval.dense.base import NamedEncoder
 from kofid.retrieval.dense.faiss_index import DenseIndex, import_faiss
 from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.retrieval.index import Index
@@ -525,7 +525,7 @@ def test_an_index_of_a_broken_encoder_is_not_written(tmp_path: Path) -> None:
     current = tmp_path / "kb" / "gen-1"
     before = {p: p.read_bytes() for p in current.rglob("*") if p.is_file()}
     with pytest.raises(InputError, match="NaN"):
-        build_index(tmp_path / "kb", PASSAGES[:3], encoding=Encoding(encoder, "broken", "0"))
+        build_index(tmp_path / "kb", PASSAGES[:3], encoder=NamedEncoder(encoder, "broken", "0"))
     assert {p: p.read_bytes() for p in current.rglob("*") if p.is_file()} == before
     assert len(Index.open(tmp_path / "kb")) == len(PASSAGES)
 
