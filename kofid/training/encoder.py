@@ -54,15 +54,9 @@ class EncoderStart:
         encoder = self._plain(texts)
         self._refuse_foreign_settings(is_static=isinstance(encoder, StaticEncoder))
         if isinstance(encoder, StaticEncoder):
-            return StaticEncoder(encoder.model, encoder.tokenizer, self.bits)
+            return encoder.with_bits(self.bits)
         if isinstance(encoder, TransformerEncoder):
-            return TransformerEncoder(
-                encoder.model,
-                encoder.tokenizer,
-                self.pooling or encoder.pooling,
-                normalize=encoder.normalize if self.normalize is None else self.normalize,
-                prompts=encoder.prompts,
-            )
+            return encoder.with_pooling(self.pooling, normalize=self.normalize)
         return encoder
 
     def _refuse_foreign_settings(self, *, is_static: bool) -> None:
