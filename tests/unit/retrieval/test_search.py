@@ -19,7 +19,7 @@ import rank_bm25
 from support.slow_index import VOCABULARY, SlowIndex, random_passages, random_question
 
 from kofid.errors import IncompatibleArtifactError
-from kofid.evaluation.metrics import answer_metrics, gold_rank
+from kofid.evaluation.metrics import answer_metrics
 from kofid.formats import read_corpus
 from kofid.korean.text import clean
 from kofid.pipeline import Pipeline
@@ -945,12 +945,6 @@ def test_fusion_leaves_its_arguments(method: str):
 
 
 # --- measures ------------------------------------------------------------------------------------------------
-
-
-def test_gold_rank():
-    assert gold_rank(["a", "b", "c"], ["c", "b"]) == 2
-    assert gold_rank(["a"], ["z"]) is None
-    assert gold_rank([], ["a"]) is None and gold_rank(["a"], []) is None
 
 
 def test_answer_metrics_by_hand():
