@@ -11,7 +11,7 @@ import pytest
 from support.command_line import QUESTIONS, kofid, refuse
 from support.rankings import example
 
-from kofid.errors import InputError
+from kofid.errors import InputError, UsageError
 from kofid.evaluation.comparison import System, choose_measures, compare, read_systems
 from kofid.evaluation.metrics import GOLD_MEASURES
 from kofid.evaluation.rankings import judge, read_measures, write_rankings
