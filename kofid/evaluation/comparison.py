@@ -157,6 +157,12 @@ def compare(systems: Sequence[System], measures: Sequence[str], test: Test, *, a
     """Yield the comparisons of each measure: every system with the first, or all pairs.
 
     ``test`` gives the p of paired differences; Holm's correction is over the pairs of one measure.
+
+    >>> a = System("a", "a.jsonl", {"q1": {"mrr": 0.5}, "q2": {"mrr": 0.5}})
+    >>> b = System("b", "b.jsonl", {"q1": {"mrr": 1.0}, "q2": {"mrr": 0.5}})
+    >>> [comparison] = compare([a, b], ["mrr"], lambda differences: 0.5, all_pairs=False)
+    >>> comparison.difference, comparison.p_holm
+    (0.25, 0.5)
     """
     pairs = list(combinations(systems, 2)) if all_pairs else [(systems[0], system) for system in systems[1:]]
     for measure in measures:

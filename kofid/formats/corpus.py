@@ -37,6 +37,10 @@ def read_corpus(
     ``split`` says whether texts are whole articles to be cut into passages of about ``passage_words`` words; by default
     documents are, and for other files that is found out from the first texts. Given a list ``skipped``, a bad record or
     document is left out and its error appended there. Raises InputError naming file and line.
+
+    >>> from kofid.storage.bundled import resource
+    >>> next(read_corpus([str(resource("demo/passages.jsonl"))])).title
+    '훈민정음'
     """
     seen: dict[str, str] = {}
     for source in chain.from_iterable(map(files_of, sources)):

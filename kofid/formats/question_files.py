@@ -22,7 +22,11 @@ _SUFFIXES = {".jsonl", ".json", ".txt", ".tsv", ".csv", ".gz", ".xz", ".zst", ".
 
 
 def is_question_file(argument: str) -> bool:
-    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question."""
+    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question.
+
+    >>> is_question_file("-"), is_question_file("누가 썼나?")
+    (True, False)
+    """
     if argument == "-":
         return True
     try:
@@ -33,7 +37,11 @@ def is_question_file(argument: str) -> bool:
 
 
 def looks_like_missing_file(argument: str) -> bool:
-    """Tell whether an argument was surely meant as a file that is not there."""
+    """Tell whether an argument was surely meant as a file that is not there.
+
+    >>> looks_like_missing_file("none.jsonl"), looks_like_missing_file("node.js는 무엇인가?")
+    (True, False)
+    """
     return Path(argument[:200]).suffix in _SUFFIXES and " " not in argument and not is_question_file(argument)
 
 
@@ -51,6 +59,10 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
 
     A CSV file has a column ``question`` (or 질문). Another file whose first line opens no JSON is plain text, one question
     a line.
+
+    >>> from kofid.storage.bundled import resource
+    >>> next(read_questions(str(resource("demo/questions.jsonl")))).answers
+    ('전형필',)
     """
     if looks_like_missing_file(source):
         raise InputError(say(f"{source}: 그런 파일이 없습니다", f"{source}: no such file"))

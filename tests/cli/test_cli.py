@@ -115,7 +115,8 @@ def test_help(
     example = import_module(f"kofid.cli.commands.{command.replace('-', '_')}").EXAMPLE
     assert lines[lines.index(heading) + 1 :] == ["    " + line for line in example.splitlines()]
     assert all(
-        line.startswith(f"kofid {command} ") or command in ("rerank", "train-reranker", "compare", "convert", "doctor")
+        line.startswith(f"kofid {command} ")
+        or command in ("rerank", "evaluate", "train-reranker", "compare", "convert", "doctor")
         for line in example.splitlines()
     )
 

@@ -18,8 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from kofid.errors import UsageError
 from kofid.formats import read_examples
-from kofid.reader.fid.config import ScoreMethod
-from kofid.reader.fid.model import Variant
+from kofid.reader.fid.config import ScoreMethod, Variant
 from kofid.reader.kinds import ReaderKind
 from kofid.storage.artifacts import open_artifact
 from kofid.training.distill import distill
