@@ -28,7 +28,7 @@ from kofid.types import Passage, Progress, silent
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense.base import NamedEncoder
-    from kofid.retrieval.settings import IndexSettings
+    from kofid.retrieval.index_settings import IndexSettings
 
 # Characters that are analysed in a second, and seconds before the first: both cautious.
 _CHARACTERS_A_SECOND, _START_SECONDS = 500_000, 4

@@ -39,8 +39,8 @@ def open_reranker(
     kofid.errors.UsageError: 재순위를 매길 것을 주세요: cross_encoder, reader, index
     """
     if cross_encoder and reader:
-        one, other = setting("cross_encoder"), setting("reader")
-        raise UsageError(say(f"{one}와 {other}는 함께 못 씁니다", f"{one} and {other} exclude each other"))
+        first, second = setting("cross_encoder"), setting("reader")
+        raise UsageError(say(f"{first}와 {second}는 함께 못 씁니다", f"{first} and {second} exclude each other"))
     if cross_encoder:
         from kofid.retrieval.reranker import open_cross_encoder
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from kofid.korean.kiwi import TAGS
 from kofid.language import say
-from kofid.retrieval.settings import IndexSettings
+from kofid.retrieval.index_settings import IndexSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.segment import Segment
 from kofid.storage.arrays import ArrayFile, ArrayWriter, corrupt_array
@@ -59,4 +61,16 @@ def stored_analyzer(directory: Path, settings: IndexSettings) -> Analyzer:
         words = tuple((directory / USER_DICTIONARY).read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
         raise corrupt(directory / USER_DICTIONARY, say("UTF-8이 아닙니다", "not UTF-8")) from error
+    if not all(map(_is_user_word, words)):
+        raise corrupt(
+            directory / USER_DICTIONARY, say("Kiwi의 낱말이 아닌 줄이 있습니다", "a line is no word for Kiwi")
+        )
     return Analyzer.from_settings(settings.analyzer, settings.weights, words)
+
+
+def _is_user_word(line: str) -> bool:
+    form, tag, score = (*line.split("\t"), "", "")[:3]
+    try:
+        return bool(form) and (tag or "NNP") in TAGS and isfinite(float(score or 0))
+    except ValueError:
+        return False

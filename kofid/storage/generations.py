@@ -119,10 +119,10 @@ def _is_of_no_account(entry: Path) -> bool:
 
 def next_building(path: Path) -> Path:
     """Return the directory in which the next generation is to be built; the same one until there is a next generation."""
-    there = {entry.name for entry in path.iterdir()}
+    taken = {entry.name for entry in path.iterdir()}
     last = int((current_name(path) or "gen-0").removeprefix("gen-"))
     numbers = chain(range(last + 1, _LAST_NUMBER + 1), range(1, last))
-    return path / own_name(BUILDING, next(f"gen-{n}" for n in numbers if f"gen-{n}" not in there))
+    return path / own_name(BUILDING, next(f"gen-{n}" for n in numbers if f"gen-{n}" not in taken))
 
 
 def generation_of(building: Path) -> Path:
@@ -142,10 +142,10 @@ def remove_leftovers(path: Path, kind: str, *, keep: bool) -> None:
     No generation goes while ``CURRENT`` does not say which is current. A process that has a generation's files open
     keeps them until it ends.
     """
-    kept = unfinished(path) if keep else []
+    resumable = unfinished(path) if keep else []
     for entry in list(path.iterdir()):
         is_ours = is_own_name(entry.name, BUILDING) or is_own_name(entry.name, _REMOVING)
-        if is_ours and entry not in kept and entry.is_dir() and not entry.is_symlink():
+        if is_ours and entry not in resumable and entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
     current = current_name(path)
     for manifest in list(own_generations(path)) if current else ():

@@ -31,4 +31,4 @@ def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path, work: str, 
     print(work, json.dumps(report))
     assert failures == [], "\n".join(failures)
     assert (report["same"], report["of"]) == (times, times) and report["kills"] >= times
-    assert len(set(report["kept"])) > 3  # they were killed at quite different moments
+    assert len(set(report["progress"])) > 3  # they were killed at quite different moments

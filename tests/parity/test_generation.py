@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.config import Decoding, Variant
-from kofid.reader.fid.generation import Decoded, _draw, generate, pays_to_absorb
+from kofid.reader.fid.generation import Decoded, _draw, generate, generate_n_best, pays_to_absorb
 from kofid.reader.fid.model import FusionReader
 
 SEEDS = range(12)
@@ -124,6 +124,34 @@ def test_beams_equal_transformers() -> None:
             different += sum(ids != answer.ids for ids, answer in zip(found, greedy, strict=True))
             early += sum(len(ids) < 10 for ids in found)
     assert different > 20 and early > 10  # of 120: the comparison saw other answers than greedy ones, and early ends
+
+
+@torch.no_grad()
+def test_all_answers_of_the_beams_equal_transformers() -> None:
+    several = 0
+    for seed in range(12):
+        for n_beams, max_tokens in ((2, 10), (4, 10), (4, 3)):
+            reader, batch = sharp(seed, Variant() if seed % 2 else LIGHT), asked(seed)
+            n_best = generate_n_best(reader, reader.encode(batch), Decoding(max_tokens, n_beams=n_beams))
+            twin = Twin(reader)
+            states, mask = twin.states(batch)
+            rows = twin.t5.generate(
+                encoder_outputs=BaseModelOutput(states),
+                attention_mask=mask,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                num_beams=n_beams,
+                num_return_sequences=n_beams,
+            )
+            expected = [until_the_end(row[1:]) for row in rows.tolist()]
+            assert [answer.ids for answers in n_best for answer in answers] == expected, (seed, n_beams)
+            for answers in n_best:
+                means = [answer.mean_log_probability for answer in answers]
+                assert means == sorted(means, reverse=True) and len(answers) == n_beams
+                several += len({tuple(answer.ids) for answer in answers}) > 1
+    assert several > 90  # of 108
+    (one, *_) = generate_n_best(reader, reader.encode(batch), Decoding(3))
+    assert len(one) == 1
 
 
 @torch.no_grad()

@@ -65,9 +65,9 @@ class Disk:
     def synced(self, descriptor: int) -> None:
         """Note that a file's content is on disk."""
         status = os.fstat(descriptor)
-        kept = self.unsynced.pop((status.st_dev, status.st_ino), None)
-        if kept is not None:
-            os.close(kept)
+        duplicate = self.unsynced.pop((status.st_dev, status.st_ino), None)
+        if duplicate is not None:
+            os.close(duplicate)
 
     def install(self) -> None:
         """Watch this process from now on."""
@@ -363,17 +363,17 @@ class Trial:
     def state(self, path: Path, place: object) -> str:
         """Return ``old``, ``new`` or ``none``; note it as a failure when it is anything else."""
         try:
-            found = answers(path)
+            state = answers(path)
             open_artifact(path, "index", thorough=True)
         except InputError:
-            found = None
+            state = None
         except Exception as error:
             self.fail(place, f"{type(error).__name__}: {error}")
             return "failure"
-        if found == self.new:
+        if state == self.new:
             return "new"
-        if found != self.old:
-            self.fail(place, "neither the old nor the new index" if found else "no index")
+        if state != self.old:
+            self.fail(place, "neither the old nor the new index" if state else "no index")
             return "failure"
         return "old" if self.old else "none"
 

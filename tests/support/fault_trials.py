@@ -32,7 +32,7 @@ from kofid.korean.text import clean
 from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.correct import forgiving_search
 from kofid.retrieval.index import Index
-from kofid.retrieval.sparse import analysis
+from kofid.retrieval.sparse import analysis_pool
 from kofid.retrieval.sparse import builder as segments
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.storage import bundled
@@ -47,7 +47,7 @@ def steps(root: Path, change: str, strike: str, every: str = "1") -> dict[str, A
     """Strike at every step of a change; with ``every`` at every so many one, and at each of the last 12."""
     trial = Trial(root, change)
     kinds = trial.steps()
-    how = STRIKES[strike]
+    fault = STRIKES[strike]
     points = [n for n, kind in enumerate(kinds, 1) if strike != "tear" or kind == "write"]
     points = sorted({*points[:: int(every)], *points[-12:]})
     for n in points:
@@ -55,18 +55,18 @@ def steps(root: Path, change: str, strike: str, every: str = "1") -> dict[str, A
         path = trial.begin(n)
 
         def act(n: int = n, path: Path = path) -> None:
-            Disk(n, how.do, how.lasting).install()
+            Disk(n, fault.do, fault.lasting).install()
             trial.change.act(path)
 
         code, message = forked(act)
         state = trial.state(path, place)
         trial.outcomes[f"{state} after {code}"] += 1
-        if how.kills:
+        if fault.kills:
             if code != -signal.SIGKILL:
                 trial.fail(place, f"not killed: {code} {message}")
         elif code == ResourceError.exit_code:
             # A disk that refuses everything from the last step on does not let the switch be taken back either.
-            if state not in ("old", "none") and not how.lasting:
+            if state not in ("old", "none") and not fault.lasting:
                 trial.fail(place, f"{state} after a ResourceError")
         elif code != 0:
             trial.fail(place, f"exit {code}: {message}")
@@ -80,7 +80,7 @@ def steps(root: Path, change: str, strike: str, every: str = "1") -> dict[str, A
 def moments(root: Path, change: str, n: str, seed: str = "1") -> dict[str, Any]:
     """Kill a change at random moments."""
     trial = Trial(root, change)
-    chance = random.Random(int(seed))
+    rng = random.Random(int(seed))
     path = trial.begin("timed")
     start = time.perf_counter()
     forked(lambda: trial.change.act(path))
@@ -91,7 +91,7 @@ def moments(root: Path, change: str, n: str, seed: str = "1") -> dict[str, Any]:
         if child == 0:
             attempt(lambda path=path: trial.change.act(path))  # type: ignore[misc]
             os._exit(0)
-        time.sleep(chance.uniform(0, 1.2 * whole))
+        time.sleep(rng.uniform(0, 1.2 * whole))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         trial.outcomes[trial.state(path, number)] += 1
@@ -204,11 +204,11 @@ def live(root: Path, n: str) -> dict[str, Any]:
         ended, status = os.waitpid(-1, os.WNOHANG)
         if ended:
             name = running.pop(ended)
-            found = json.loads((root / name).read_text()) if status == 0 else {"asked": {}, "failures": [f"{status}"]}
-            trial.outcomes.update({f"{name}: {what}": times for what, times in found["asked"].items()})
-            trial.failures += [f"{name}: {failure}" for failure in found["failures"]]
-    asked = sum(times for what, times in trial.outcomes.items() if "verif" not in what)
-    return {"asked": asked, "changes": changes} | trial.report()
+            seen = json.loads((root / name).read_text()) if status == 0 else {"answers": {}, "failures": [f"{status}"]}
+            trial.outcomes.update({f"{name}: {what}": times for what, times in seen["answers"].items()})
+            trial.failures += [f"{name}: {failure}" for failure in seen["failures"]]
+    n_answers = sum(times for what, times in trial.outcomes.items() if "verif" not in what)
+    return {"answers": n_answers, "changes": changes} | trial.report()
 
 
 class Reader:
@@ -216,16 +216,16 @@ class Reader:
 
     def __init__(self, known: list[list[Any]]) -> None:
         self.known = known
-        self.asked: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
         self.failures: list[str] = []
 
     def ask(self, index: Index, number: int, generations: set[int] | None = None) -> set[int]:
         """Ask a question and return the generations (of those given) that answer it so; there must be one."""
-        found = _ask(index, QUESTIONS[number])
-        fitting = {g for g in generations or range(len(self.known)) if self.known[g][number] == found}
-        self.asked["right" if fitting else "wrong"] += 1
+        hits = _ask(index, QUESTIONS[number])
+        fitting = {g for g in generations or range(len(self.known)) if self.known[g][number] == hits}
+        self.answers["right" if fitting else "wrong"] += 1
         if not fitting:
-            self.failures.append(f"{QUESTIONS[number]}: of no generation, or of another than before: {found}")
+            self.failures.append(f"{QUESTIONS[number]}: of no generation, or of another than before: {hits}")
         return fitting
 
 
@@ -239,7 +239,7 @@ def _fork_reader(report: Path, known: list[list[Any]], act: Callable[[Reader], N
         reader = Reader(known)
         with _noting(reader):
             act(reader)
-        report.write_text(json.dumps({"asked": reader.asked, "failures": reader.failures[:5]}))
+        report.write_text(json.dumps({"answers": reader.answers, "failures": reader.failures[:5]}))
         os._exit(0)
     return child
 
@@ -283,7 +283,7 @@ def _verify(reader: Reader, path: Path, n: int) -> None:
     for _ in range(n):
         with _noting(reader):
             open_artifact(path, artifact_kind(path), thorough=True)
-            reader.asked["verified"] += 1
+            reader.answers["verified"] += 1
 
 
 # --- worker processes ----------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def workers(root: Path, victim: str) -> dict[str, Any]:
     """Kill a build (``builder``) that has worker processes, or one of these (``worker``)."""
     trial = Trial(root, "rebuild")
     path = trial.begin("workers")
-    analysis._WORTH_A_POOL, analysis._BATCH = 0, 32
+    analysis_pool._WORTH_A_POOL, analysis_pool._BATCH = 0, 32
 
     def endless() -> Iterator[Passage]:
         for number in count():
@@ -336,13 +336,13 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 15) -> bool:
 
 def _workers_of(parent: int) -> list[int]:
     """Return the children of a process that work in its pool."""
-    found = []
+    workers = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             before_parent, _, after = (entry / "stat").read_text().rpartition(") ")
             if int(after.split()[1]) == parent and b"spawn_main" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return found
+                workers.append(int(entry.name))
+    return workers
 
 
 def _is_alive(process: int) -> bool:
@@ -355,13 +355,13 @@ def _is_alive(process: int) -> bool:
 # --- damage --------------------------------------------------------------------------------------------------
 
 DAMAGE = ("flipped bit", "cut", "zeroed", "deleted", "appended")
-ASKED = ("훈민정음", "한산도 대첩", "없는낱말")
+WORDS = ("훈민정음", "한산도 대첩", "없는낱말")
 
 
 def mutations(root: Path, n: str, seed: str = "1") -> dict[str, Any]:
     """Damage an index in ``n`` ways, spread over its files: what is noticed, and are answers ever wrong?"""
     segments.MAX_PASSAGES, segments._SLACK = 2_000, 100
-    chance = random.Random(int(seed))
+    rng = random.Random(int(seed))
     index = _index_to_damage(root / "sound" / "kb")
     right = _everyday(index)
     files = sorted(p.relative_to(index) for p in index.rglob("*") if p.is_file() and p.name != ".lock")
@@ -372,7 +372,7 @@ def mutations(root: Path, n: str, seed: str = "1") -> dict[str, Any]:
         file = files[number % len(files)]
         path = root / str(number) / "kb"
         shutil.copytree(index, path, copy_function=os.link, ignore=shutil.ignore_patterns(".lock"))
-        damage = _damage(path / file, DAMAGE[number // len(files) % len(DAMAGE)], chance)
+        damage = _damage(path / file, DAMAGE[number // len(files) % len(DAMAGE)], rng)
         place = f"{number}: {file}: {damage}"
         by_file[file.name] += 1
         verified = _verified(path)
@@ -380,9 +380,9 @@ def mutations(root: Path, n: str, seed: str = "1") -> dict[str, Any]:
         if verified[0] != CorruptArtifactError.exit_code or file.name not in verified[1]:
             failures.append(f"{place}: verify: {verified}")
         try:
-            found = _everyday(path)
-            outcomes["use: right" if found == right else "use: wrong"] += 1
-            if found != right:
+            use = _everyday(path)
+            outcomes["use: right" if use == right else "use: wrong"] += 1
+            if use != right:
                 failures.append(f"{place}: another answer")
         except CorruptArtifactError:
             outcomes["use: refused"] += 1
@@ -401,8 +401,8 @@ def _index_to_damage(path: Path) -> Path:
     """Return an index of all sorts of files: several segments, of several blocks, deleted passages, a user dictionary."""
     passages = list(read_corpus([str(bundled.resource("demo/passages.jsonl"))]))
     words = [word for passage in passages for word in passage.text.split()]
-    chance = random.Random(1)
-    passages += [Passage(f"섞은글{n}", f"제목 {n}", " ".join(chance.choices(words, k=40))) for n in range(5_000)]
+    rng = random.Random(1)
+    passages += [Passage(f"섞은글{n}", f"제목 {n}", " ".join(rng.choices(words, k=40))) for n in range(5_000)]
     analyzer = Analyzer(user_words=("한산도대첩\tNNP\t0", "거북선\tNNP\t0"))
     build_index(path, passages, analyzer=analyzer)
     update_index(path, delete=[passages[5].id, passages[-1].id])
@@ -412,8 +412,8 @@ def _index_to_damage(path: Path) -> Path:
 def _everyday(path: Path) -> Any:
     """Open an index as every command does, ask, and fetch passages by their ids."""
     index = Index.open(path)
-    hits = [[(h.passage.id, h.passage.title, h.passage.text, h.score) for h in index.search(q, 5)] for q in ASKED]
-    fetched = [index.passages.find(found[0][0]) for found in hits if found]
+    hits = [[(h.passage.id, h.passage.title, h.passage.text, h.score) for h in index.search(q, 5)] for q in WORDS]
+    fetched = [index.passages.find(row[0][0]) for row in hits if row]
     return hits, [index.passages[place].text for place in fetched if place is not None], len(index)
 
 
@@ -425,52 +425,54 @@ def _verified(path: Path) -> tuple[int, str]:
         return attempt(lambda: verify.run(path))
 
 
-def _damage(file: Path, kind: str, chance: random.Random) -> str:
+def _damage(file: Path, kind: str, rng: random.Random) -> str:
     """Damage a file in this way, or where it cannot be (an empty file), by adding to it; return what was done."""
     before = file.read_bytes()
-    after, what = _damaged(before, kind, chance)
+    after, what = _damaged(before, kind, rng)
     if after == before:
-        after, what = _damaged(before, "appended", chance)
+        after, what = _damaged(before, "appended", rng)
     file.unlink()  # it may have other names, in sound indexes
     if after is not None:
         file.write_bytes(after)
     return what
 
 
-def _damaged(content: bytes, kind: str, chance: random.Random) -> tuple[bytes | None, str]:
-    place = chance.randrange(len(content)) if content else 0
+def _damaged(content: bytes, kind: str, rng: random.Random) -> tuple[bytes | None, str]:
+    place = rng.randrange(len(content)) if content else 0
     if kind == "deleted":
         return None, kind
     if kind == "cut" and content:
         return content[:place], f"cut at {place} of {len(content)}"
     if kind == "flipped bit" and content:
-        bit = chance.randrange(8)
+        bit = rng.randrange(8)
         flipped = bytes([content[place] ^ (1 << bit)])
         return content[:place] + flipped + content[place + 1 :], f"bit {bit} of byte {place} of {len(content)} flipped"
     if kind == "zeroed":
         start = place // 4096 * 4096
         zeros = bytes(min(4096, len(content) - start))
         return content[:start] + zeros + content[start + len(zeros) :], f"4 KB from {start} zeroed"
-    added = bytes(chance.choices(b"\0\n x7", k=chance.choice((1, 1, 100, 5000))))
+    added = bytes(rng.choices(b"\0\n x7", k=rng.choice((1, 1, 100, 5000))))
     return content + added, f"{len(added)} bytes added, {added[:10]!r}"
 
 
 # --- hostile text --------------------------------------------------------------------------------------------
 
-HOSTILE = {
-    "lone surrogates": "이순신\ud800장군 \udfff 거북선\udc80" * 20,
-    "NUL": "이순신\0장군 \0\0 거북선\0" * 20,
-    "zero-width": "이\u200b순\u200d신\ufeff 장\u2060군\u00ad 거북선\u200e" * 20,
-    "old Hangul": "\u1112\u119e\u11ab\u1100\u1173\u11af \u1102\u1161\u11f0\u1109\u1161\u1105\u1161 나랏말\u110a\u119e미 "
-    * 20,
-    "lone jamo": "\u1100\u1100\u1100 \u11a8\u11a8 ㅋㅋㅋㅋ ㅠㅠ \u1161" * 20,
-    "emoji": "👨\u200d👩\u200d👧\u200d👦 🇰🇷 👍🏽 이순신🐢거북선 " * 20,
-    "10 MB in one line": "이순신은 조선의 장군이다 " * 290_000,
-    "10 MB in one line, all words different": " ".join(f"낱말{n}은" for n in range(700_000)),
-    "a million a": "a" * 1_000_000,
-    "100,000 combining marks": "가" + "\u0301\u0323" * 50_000,
-    "a million syllables without spaces": "".join(chr(0xAC00 + n * 7919 % 11_172) for n in range(1_000_000)),
-    "1 MB of hanja": "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(350_000)),
+# Made when they are asked for: every trial starts by reading this module.
+HOSTILE: dict[str, Callable[[], str]] = {
+    "lone surrogates": lambda: "이순신\ud800장군 \udfff 거북선\udc80" * 20,
+    "NUL": lambda: "이순신\0장군 \0\0 거북선\0" * 20,
+    "zero-width": lambda: "이\u200b순\u200d신\ufeff 장\u2060군\u00ad 거북선\u200e" * 20,
+    "old Hangul": lambda: (
+        "\u1112\u119e\u11ab\u1100\u1173\u11af \u1102\u1161\u11f0\u1109\u1161\u1105\u1161 나랏말\u110a\u119e미 " * 20
+    ),
+    "lone jamo": lambda: "\u1100\u1100\u1100 \u11a8\u11a8 ㅋㅋㅋㅋ ㅠㅠ \u1161" * 20,
+    "emoji": lambda: "👨\u200d👩\u200d👧\u200d👦 🇰🇷 👍🏽 이순신🐢거북선 " * 20,
+    "10 MB in one line": lambda: "이순신은 조선의 장군이다 " * 290_000,
+    "10 MB in one line, all words different": lambda: " ".join(f"낱말{n}은" for n in range(700_000)),
+    "a million a": lambda: "a" * 1_000_000,
+    "100,000 combining marks": lambda: "가" + "\u0301\u0323" * 50_000,
+    "a million syllables without spaces": lambda: "".join(chr(0xAC00 + n * 7919 % 11_172) for n in range(1_000_000)),
+    "1 MB of hanja": lambda: "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(350_000)),
 }
 
 
@@ -487,7 +489,7 @@ def hostile(root: Path, *names: str) -> dict[str, Any]:
 
 def _hostile(root: Path, name: str, failures: list[str]) -> dict[str, Any]:
     """Index a text, in its title, its text and its id, beside a harmless one; ask for it, and for the other."""
-    text = HOSTILE[name]
+    text = HOSTILE[name]()
     corpus = root / "corpus.jsonl"
     entries = [
         {"id": "harmless", "title": "세종", "text": "세종은 훈민정음을 만들었다."},
@@ -500,21 +502,21 @@ def _hostile(root: Path, name: str, failures: list[str]) -> dict[str, Any]:
     settings = build_index(root / "kb", read_corpus([str(corpus)]))
     indexed, index_memory = time.perf_counter(), _peak()
     index = Index.open(root / "kb")
-    found = index.search(text, 5)
-    asked = time.perf_counter()
+    hits = index.search(text, 5)
+    searched = time.perf_counter()
     forgiving_search(index, index.search, clean(text), 5)  # as commands ask
     forgiven = time.perf_counter()
     harmless = [hit.passage.title for hit in index.search("훈민정음을 만든 왕은?", 1)]
     if harmless != ["세종"]:
         failures.append(f"{name}: the harmless passage is not found, but {harmless}")
-    if not found:
+    if not hits:
         failures.append(f"{name}: the text does not find itself")
     return {
         "passages": settings["n_passages"],
-        "hits": len(found),
+        "hits": len(hits),
         "index_seconds": round(indexed - start, 1),
-        "query_seconds": round(asked - indexed, 1),
-        "forgiving_seconds": round(forgiven - asked, 1),
+        "query_seconds": round(searched - indexed, 1),
+        "forgiving_seconds": round(forgiven - searched, 1),
         "index_mb": index_memory,
         "peak_mb": _peak(),
     }

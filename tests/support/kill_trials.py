@@ -69,7 +69,7 @@ def digest(path: Path, kind: str, name: str) -> str:
 class Kills:
     """Makes the same thing over and over, ``prepare`` and ``command`` in a folder of its own, and is killed on the way.
 
-    ``made`` tells the SHA-256 of what was made, ``kept`` how far a killed run came as the next one will see it.
+    ``result`` tells the SHA-256 of what was made, ``progress`` how far a killed run came as the next one will see it.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Kills:
         prepare: Callable[[Path], None],
         command: Callable[[Path], list[object]],
         resume: list[object],
-        made: Callable[[Path], str],
-        kept: Callable[[Path], int],
+        result: Callable[[Path], str],
+        progress: Callable[[Path], int],
     ) -> None:
-        self.root, self.prepare, self.command, self.resume, self.made, self.kept = (
-            root, prepare, command, resume, made, kept,
+        self.root, self.prepare, self.command, self.resume, self.result, self.progress = (
+            root, prepare, command, resume, result, progress,
         )  # fmt: skip
         self.failures: list[str] = []
 
@@ -95,15 +95,15 @@ class Kills:
 
     def run(self, times: int) -> dict[str, Any]:
         """Return the counts of ``times`` works, each killed once or twice and then taken up to its end."""
-        chance = random.Random(1)
+        rng = random.Random(1)
         folder = self.begin("whole")
         seconds = finish(self.root / "log", *self.command(folder))
-        whole, left = self.made(folder), sorted(path.name for path in folder.iterdir())
+        whole, left = self.result(folder), sorted(path.name for path in folder.iterdir())
         came: list[int] = []
         same = late = kills = 0
         for number in range(times):
             folder = self.begin(number)
-            moments = [chance.uniform(0, seconds) for _ in range(1 + number % 2)]
+            moments = [rng.uniform(0, seconds) for _ in range(1 + number % 2)]
             try:
                 n = self._kill(folder, moments, came)
                 while not n:  # it had ended: the machine was quicker
@@ -113,21 +113,21 @@ class Kills:
                     n = self._kill(folder, moments, came)
                 kills += n
                 finish(self.root / "log", *self.command(folder), *self.resume)
-                found = self.made(folder)
-                there = sorted(path.name for path in folder.iterdir())
+                checksum = self.result(folder)
+                entries = sorted(path.name for path in folder.iterdir())
             except (KofidError, OSError, RuntimeError) as error:
                 self.failures.append(f"{number}: {type(error).__name__}: {error}")
                 continue
-            same += found == whole
-            if found != whole:
-                self.failures.append(f"{number}, killed after {moments} s: {found} in place of {whole}")
-            if there != left:
-                self.failures.append(f"{number}, killed after {moments} s: leaves {there}")
+            same += checksum == whole
+            if checksum != whole:
+                self.failures.append(f"{number}, killed after {moments} s: {checksum} in place of {whole}")
+            if entries != left:
+                self.failures.append(f"{number}, killed after {moments} s: leaves {entries}")
         return {
             "same": same,
             "of": times,
             "kills": kills,
-            "kept": sorted(came),
+            "progress": sorted(came),
             "ended_before_the_kill": late,
             "seconds_uninterrupted": round(seconds, 1),
             "sha256": whole,
@@ -140,7 +140,7 @@ class Kills:
         for moment in moments:
             if killed(moment, self.root / "log", *self.command(folder), *(self.resume if n else [])):
                 n += 1
-                came.append(self.kept(folder))
+                came.append(self.progress(folder))
         return n
 
 
@@ -154,14 +154,14 @@ def train(root: Path, times: str) -> dict[str, Any]:
             "--max-steps", 24, "--save-steps", 3, "--batch-size", 8, "--device", "cpu", "-o", folder / "encoder",
         ]  # fmt: skip
 
-    def kept(folder: Path) -> int:
+    def progress(folder: Path) -> int:
         last = last_checkpoint(folder / ".encoder.checkpoints")
         return int(last.name.partition("-")[2]) if last else 0
 
-    def made(folder: Path) -> str:
+    def result(folder: Path) -> str:
         return digest(folder / "encoder", "encoder", "model.safetensors")
 
-    return Kills(root, lambda folder: None, command, ["--resume"], made, kept).run(int(times))
+    return Kills(root, lambda folder: None, command, ["--resume"], result, progress).run(int(times))
 
 
 def vectors(root: Path, times: str) -> dict[str, Any]:
@@ -180,14 +180,14 @@ def vectors(root: Path, times: str) -> dict[str, Any]:
     def command(folder: Path) -> list[object]:
         return ["index", "-o", folder / "kb", "--dense", root / "encoder", "--device", "cpu"]
 
-    def kept(folder: Path) -> int:
+    def progress(folder: Path) -> int:
         open_artifact(folder / "kb", "index", thorough=True)  # what was there answers all the while
         return sum(1 for _ in folder.glob(".kb.vectors-*/*.npy"))
 
-    def made(folder: Path) -> str:
+    def result(folder: Path) -> str:
         return digest(folder / "kb", "index", "dense.faiss")
 
-    return Kills(root, prepare, command, [], made, kept).run(int(times))
+    return Kills(root, prepare, command, [], result, progress).run(int(times))
 
 
 def loop_of_distillation(root: Path, times: str) -> dict[str, Any]:
@@ -203,16 +203,16 @@ def loop_of_distillation(root: Path, times: str) -> dict[str, Any]:
             "--device", "cpu", "-o", folder / "loop",
         ]  # fmt: skip
 
-    def kept(folder: Path) -> int:
+    def progress(folder: Path) -> int:
         return sum(1 for path in folder.rglob("*") if not path.name.startswith("."))
 
-    def made(folder: Path) -> str:
+    def result(folder: Path) -> str:
         left = [str(path) for path in folder.rglob(".*") if path.name not in (".lock", MARKER)]
         if left:
             raise RuntimeError(f"left: {left}")
         return digest(folder / "loop/round-2/encoder", "encoder", "model.safetensors")
 
-    return Kills(root, lambda folder: None, command, [], made, kept).run(int(times))
+    return Kills(root, lambda folder: None, command, [], result, progress).run(int(times))
 
 
 def main() -> None:

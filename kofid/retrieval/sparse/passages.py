@@ -48,10 +48,10 @@ class Passages:
 
     def find(self, passage_id: str) -> int | None:
         """Return the position of a passage, None when there is no such id."""
-        found = (
+        places = (
             (start, segment.find(passage_id)) for start, segment in zip(self._starts, self._segments, strict=False)
         )
-        return next((start + n for start, n in found if n is not None and self.is_live(start + n)), None)
+        return next((start + n for start, n in places if n is not None and self.is_live(start + n)), None)
 
     def of_article(self, article: str) -> Iterator[int]:
         """Yield the positions of the passages cut from an article (``ARTICLE#0``, ``ARTICLE#1``, ...), or of it itself."""

@@ -23,7 +23,7 @@ from kofid.korean import kiwi as morphology
 from kofid.retrieval import build as indexing
 from kofid.retrieval.build import build_index, has_interrupted_build, record_ranking, update_index
 from kofid.retrieval.index import Index
-from kofid.retrieval.sparse import analysis, segment
+from kofid.retrieval.sparse import analysis_pool, segment
 from kofid.retrieval.sparse import builder as build
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
 from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
@@ -162,9 +162,9 @@ def test_analysis_in_batches_and_by_processes_is_the_same(tmp_path: Path, monkey
     passages = random_passages(random.Random(5), 60)
     analyzer = Analyzer(parse_components("bigram+whitespace"))
     build_and_open(tmp_path / "plain", passages, analyzer)
-    monkeypatch.setattr(analysis, "_BATCH", 7)
+    monkeypatch.setattr(analysis_pool, "_BATCH", 7)
     build_and_open(tmp_path / "batches", passages, analyzer)
-    monkeypatch.setattr(analysis, "_WORTH_A_POOL", 20)
+    monkeypatch.setattr(analysis_pool, "_WORTH_A_POOL", 20)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     build_and_open(tmp_path / "processes", passages, analyzer)
     segments = [files(tmp_path / name)["gen-1/0000.seg"] for name in ("plain", "batches", "processes")]

@@ -179,3 +179,12 @@ def test_a_broken_static_encoder_is_named(damage: str, tmp_path: Path) -> None:
         (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0}]))
     with pytest.raises(InputError, match=str(tmp_path)):
         load_encoder(str(tmp_path))
+
+
+def test_other_pooling_is_another_encoder_of_the_same_model() -> None:
+    encoder = bert()
+    cls = encoder.with_pooling("cls", normalize=True, prompts=("q: ", "p: "))
+    assert cls.kind() == {"pooling": "cls", "normalize": True, "prompts": ["q: ", "p: "]} and cls.model is encoder.model
+    assert encoder.kind() == {"pooling": "mean", "normalize": False, "prompts": ["", ""]}
+    assert encoder.with_pooling().kind() == encoder.kind()
+    assert (static().with_bits(8).bits, static().bits) == (8, 32)

@@ -37,8 +37,8 @@ def test_every_type_comes_back(tmp_path: Path, kind: str):
     other = np.array([7, 8, 9], "u1")
     file = ArrayFile(write(tmp_path / "a", {"other": other, "values": values}))
     assert file.names == ["other", "values"]
-    found = file["values"].all()
-    assert found.tolist() == [0, 1, 2, 200, 255] and found.dtype == np.dtype(kind).newbyteorder("<")
+    read = file["values"].all()
+    assert read.tolist() == [0, 1, 2, 200, 255] and read.dtype == np.dtype(kind).newbyteorder("<")
     assert file["other"].all().tolist() == [7, 8, 9]
 
 

@@ -33,7 +33,7 @@ def test_demo_has_no_problems():
 
 
 @pytest.mark.parametrize(
-    ("fault", "found"),
+    ("fault", "problem"),
     [
         (lambda p, q: p[1].update(id=p[0]["id"]), "passage id"),
         (lambda p, q: p[1].update(title=p[0]["title"]), "title"),
@@ -48,10 +48,10 @@ def test_demo_has_no_problems():
         (lambda p, q: q.__delitem__(slice(599, None)), "at least 300 and 600"),
     ],
 )
-def test_checker_finds_planted_faults(fault: Callable[[Entries, Entries], None], found: str):
+def test_checker_finds_planted_faults(fault: Callable[[Entries, Entries], None], problem: str):
     passages, questions = copy.deepcopy(PASSAGES), copy.deepcopy(QUESTIONS)
     fault(passages, questions)
-    assert any(found in line for line in check.problems(passages, questions))
+    assert any(problem in line for line in check.problems(passages, questions))
 
 
 def test_demo_is_read_whole_and_clean():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.forgeries import sign
 
+import kofid
 from kofid.errors import CorruptArtifactError, InputError, ResourceError
 from kofid.storage.artifacts import copy_artifact, has_unfinished, open_artifact, write_artifact
 from kofid.storage.files import write_bytes, write_file, write_folder
@@ -38,6 +40,19 @@ def snapshot(path: Path) -> dict[str, bytes | str]:
         for p in sorted(path.rglob("*"))
         if p.name != ".lock"
     }  # fmt: skip
+
+
+# Modules outside storage that remove something, all of it inside a directory that kofid builds or of a name with a digest.
+REMOVERS = {"build", "journal", "distill"}
+
+
+def test_only_storage_removes_things():
+    """Anything else goes by ``remove_claimed``, ``write_artifact`` and the like, which ask for a proof first."""
+    root = Path(kofid.__file__).parent
+    modules = [path for path in root.rglob("*.py") if path.parent.name != "storage"]
+    removing = re.compile(r"rmtree|copytree|os\.remove|\.rmdir\(|\.unlink\(|os\.rename|\.rename\(")
+    assert len(modules) > 50
+    assert {path.stem for path in modules if removing.search(path.read_text(encoding="utf-8"))} <= REMOVERS
 
 
 # --- outputs that are refused --------------------------------------------------------------------------------
@@ -90,35 +105,35 @@ def test_what_kofid_did_not_write_is_refused_and_untouched(tmp_path: Path, what:
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("there", KINDS)
+@pytest.mark.parametrize("held", KINDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_artifact_of_another_kind_is_refused_and_untouched(tmp_path: Path, there: str, kind: str, english: None):
+def test_an_artifact_of_another_kind_is_refused_and_untouched(tmp_path: Path, held: str, kind: str, english: None):
     path = tmp_path / "output"
-    make(path, there, "old")
+    make(path, held, "old")
     before = snapshot(path)
-    if kind == there:
+    if kind == held:
         make(path, kind, "new")
         assert snapshot(path) != before
         return
-    with pytest.raises(InputError, match=f"a kofid {there}, which no {kind} replaces.*empty or new path"):
+    with pytest.raises(InputError, match=f"a kofid {held}, which no {kind} replaces.*empty or new path"):
         make(path, kind, "new")
     assert snapshot(path) == before
-    open_artifact(path, there)
+    open_artifact(path, held)
 
 
-@pytest.mark.parametrize("there", KINDS)
+@pytest.mark.parametrize("held", KINDS)
 @pytest.mark.parametrize("damaged", ["CURRENT", "gen-1/manifest.json", "both"])
-def test_a_damaged_artifact_is_made_again_in_its_place_by_its_own_kind_alone(tmp_path: Path, there: str, damaged: str):
+def test_a_damaged_artifact_is_made_again_in_its_place_by_its_own_kind_alone(tmp_path: Path, held: str, damaged: str):
     path = tmp_path / "output"
     for kind in KINDS:
         shutil.rmtree(path, ignore_errors=True)
-        make(path, there, "old")
+        make(path, held, "old")
         for name in ("CURRENT", "gen-1/manifest.json") if damaged == "both" else (damaged,):
             (path / name).write_bytes(b"\0" * 100)
         with pytest.raises(CorruptArtifactError):
-            open_artifact(path, there)
-        same = {kind, there} <= {"reader", "reranker"} and damaged == "gen-1/manifest.json"  # of the same files
-        if damaged != "both" and (kind == there or same):
+            open_artifact(path, held)
+        same = {kind, held} <= {"reader", "reranker"} and damaged == "gen-1/manifest.json"  # of the same files
+        if damaged != "both" and (kind == held or same):
             make(path, kind, "new")
             assert (open_artifact(path, kind).directory / FILES[kind][0]).read_text() == "new"
         else:
