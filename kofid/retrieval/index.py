@@ -22,6 +22,7 @@ from kofid.retrieval.sparse.scoring import Scores
 from kofid.retrieval.sparse.search import SparseIndex
 from kofid.retrieval.sparse.segment import Segment
 from kofid.storage.artifacts import Artifact, open_artifact
+from kofid.storage.manifest import corrupt
 from kofid.types import Hit
 
 if TYPE_CHECKING:
@@ -182,12 +183,19 @@ class Index:
         """Open the vectors; on an accelerator they are copied to it, unless it has too little memory.
 
         ``nprobe`` is how many cells of an IVF index are looked into (by default a quarter of them). Raises
-        IncompatibleArtifactError when the index was built without vectors or they are not its own.
+        IncompatibleArtifactError when the index was built without vectors or they are not its own, CorruptArtifactError
+        when faiss cannot read them.
         """
         from kofid.retrieval.dense.faiss_index import DenseIndex
 
         settings = self.vector_settings
-        vectors = DenseIndex.load(self.artifact.directory / VECTORS, nprobe=nprobe)
+        file = self.artifact.directory / VECTORS
+        try:
+            vectors = DenseIndex.load(file, nprobe=nprobe)
+        except RuntimeError as error:
+            raise corrupt(file, say("faiss가 읽을 수 없습니다", "faiss cannot read it")) from error
+        if vectors.dimension != settings.dimension:
+            raise corrupt(file, say("벡터의 차원이 다릅니다", "vectors of another dimension"))
         if len(vectors) != settings.n_vectors or len(vectors) != len(self):
             raise IncompatibleArtifactError(
                 say(

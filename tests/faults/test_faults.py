@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials fork")
 
 TRIALS = Path(__file__).parents[1] / "support/fault_trials.py"
 ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(Path(__file__).parents[1]),
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -315,7 +315,6 @@ def test_other_user_dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     [
         ("components", ["whitespace", "of the future"]),
         ("context", "paragraph"),
-        ("version", 2),
         ("kiwi", "kiwipiepy 0.1"),
     ],
 )
@@ -328,6 +327,15 @@ def test_other_analyzer(
     message = refused(path, monkeypatch, capsys)
     _, theirs, ours, _ = message.splitlines()
     assert repr(value) in theirs and "whitespace" in ours and repr(value) not in ours
+
+
+def test_analyzer_with_settings_that_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "kb"
+    build_index(path, [Passage("a", "", "폴로늄")], analyzer=PLAIN)
+    sign(path, lambda manifest: manifest["settings"]["analyzer"].update(version=2))
+    assert "version" in refused(path, monkeypatch, capsys)
 
 
 def test_index_of_an_earlier_kofid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from support.forgeries import rewrite_arrays, sign
 
 from kofid.cli import app as cli
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
-from kofid.retrieval.build import build_index, update_index
+from kofid.retrieval.build import add_vectors, build_index, update_index
 from kofid.retrieval.correct import forgiving_search
+from kofid.retrieval.dense.base import NamedEncoder
 from kofid.retrieval.index import Index
 from kofid.storage.arrays import TOC, ArrayFile
 from kofid.storage.artifacts import open_artifact
@@ -204,6 +205,43 @@ def test_settings_of_wrong_types_and_sizes(tmp_path: Path, sound: Path):
             except (CorruptArtifactError, IncompatibleArtifactError) as error:
                 outcomes[type(error).__name__] += 1
     assert outcomes["CorruptArtifactError"] > 100 and outcomes["IncompatibleArtifactError"] > 3, outcomes
+
+
+class Letters:
+    """Stands in for an encoder of texts: as many numbers as it is told, which depend on the letters."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def encode_passages(self, passages: Sequence[Passage]) -> Any:
+        return np.array(
+            [[ord(p.text[i % len(p.text)]) / 1000 for i in range(self.dimension)] for p in passages], np.float32
+        )
+
+
+def test_vectors_that_are_none(tmp_path: Path, sound: Path):
+    pytest.importorskip("faiss")
+    encoder: Any = Letters(8)
+    path, other = copy(sound, tmp_path / "kb"), copy(sound, tmp_path / "other")
+    add_vectors(path, NamedEncoder(encoder, "letters", "0" * 64))
+    encoder.dimension = 4
+    add_vectors(other, NamedEncoder(encoder, "letters", "0" * 64))
+    file = next(path.glob("gen-*/dense.faiss"))
+    whole = file.read_bytes()
+    for content in (
+        b"rubbish",
+        whole[: len(whole) // 2],
+        whole[:60],
+        next(other.glob("gen-*/dense.faiss")).read_bytes(),
+    ):
+        file.write_bytes(content)
+        sign(path)
+        index = Index.open(path)
+        with pytest.raises(CorruptArtifactError, match=r"dense\.faiss"):
+            index.open_vectors()
+    file.write_bytes(whole)
+    sign(path)
+    assert len(Index.open(path).open_vectors()) == 39
 
 
 def test_vectors_that_are_not_listed_or_not_described(tmp_path: Path, sound: Path):

@@ -165,6 +165,11 @@ class DenseIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    @property
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+        return int(self._index.d)
+
     def vectors(self, start: int, end: int) -> Vectors:
         """Return the vectors from ``start`` to before ``end``, as the index has kept them."""
         vectors: Vectors = self._index.reconstruct_batch(np.arange(start, end, dtype=np.int64))

@@ -150,7 +150,8 @@ class Analyzer:
         """Return the analyzer an index was built with; raise IncompatibleArtifactError when this one differs."""
         names = [name for name in settings.components if _COMPONENT.fullmatch(name)]
         components = tuple(Component(name, weight) for name, weight in zip(names, weights, strict=False))
-        analyzer = cls(components, settings.tags, settings.context, user_words)
+        known = settings.context in set(AnalysisContext)
+        analyzer = cls(components, settings.tags, settings.context if known else AnalysisContext.WORD, user_words)
         if analyzer.settings != settings:
             index, here = settings.to_json(), analyzer.settings.to_json()
             raise IncompatibleArtifactError(

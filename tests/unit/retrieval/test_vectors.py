@@ -159,7 +159,8 @@ def test_what_a_killed_run_left_goes(whole: bytes, kb: Path) -> None:
 
 
 def test_vectors_are_not_put_among_someone_elses_files(kb: Path) -> None:
-    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-gen-1") / "thesis.txt"
+    size = shards.shard_size(len(PASSAGES), 1)
+    mine = kb.with_name(f".{kb.name}.vectors-{'f' * 16}-{size}-gen-1") / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
     with pytest.raises(InputError, match="vectors-"):

@@ -524,6 +524,17 @@ def test_another_format_is_refused_with_the_command_that_renews_it(tmp_path: Pat
     assert content(tmp_path / "kb") == "renewed"
 
 
+def test_a_kind_that_is_not_known(tmp_path: Path):
+    build(tmp_path / "kb", "new")
+    sign(tmp_path / "kb", lambda manifest: manifest.update(kind="oracle\x1b"))
+    with pytest.raises(IncompatibleArtifactError, match=r"reranker/1.*oracle\\x1b/1"):
+        open_artifact(tmp_path / "kb", KIND)
+    with pytest.raises(IncompatibleArtifactError, match=r"index, encoder, reader, reranker.*oracle"):
+        open_artifact(tmp_path / "kb", artifact_kind(tmp_path / "kb"))
+    with pytest.raises(InputError):
+        build(tmp_path / "kb", "mine")
+
+
 @pytest.mark.parametrize("kind", ["index", "encoder", "reader", "reranker"])
 def test_no_artifact(tmp_path: Path, kind: str):
     (tmp_path / "thesis.txt").write_text("mine")

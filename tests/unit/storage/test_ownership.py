@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from support.forgeries import sign
 
 import kofid
 from kofid.errors import CorruptArtifactError, InputError, ResourceError
+from kofid.storage import ownership
 from kofid.storage.artifacts import copy_artifact, has_unfinished, open_artifact, write_artifact
 from kofid.storage.files import write_bytes, write_file, write_folder
 from kofid.storage.ownership import MARKER, claim_folder, is_own_name, own_name, remove_claimed
@@ -263,6 +265,7 @@ def test_a_claimed_folder_goes_and_any_other_stays(tmp_path: Path):
 
 
 def test_names_on_the_way_are_told_from_others():
+    assert doctest.testmod(ownership).failed == 0
     assert is_own_name(own_name("building", "gen-1"), "building")
     for name in (".building-gen-1", ".building-gen-1-", ".building-gen-1-0123456789ab", own_name("removing", "gen-1")):
         assert not is_own_name(name, "building")
