@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import UsageError
 from kofid.formats.corpus import read_corpus
+from kofid.formats.lines import read_lines
 from kofid.formats.passage_split import PASSAGE_WORDS
-from kofid.formats.records import read_lines
 from kofid.formats.user_dictionary import read_user_words
 from kofid.korean.kiwi import ALL_TAGS
 from kofid.korean.text import clean

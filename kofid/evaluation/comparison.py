@@ -14,7 +14,7 @@ from kofid.evaluation.metrics import gold_units, ranking_measures
 from kofid.evaluation.rankings import ANSWER, read_measures
 from kofid.evaluation.significance import holm
 from kofid.formats import trec
-from kofid.formats.records import read_lines
+from kofid.formats.lines import read_lines
 from kofid.language import say, setting
 
 DEFAULT_MEASURES = ("hit@1", "hit@5", "hit@20", "mrr@10")

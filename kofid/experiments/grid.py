@@ -22,7 +22,7 @@ from kofid.experiments.settings import assign_settings
 from kofid.experiments.steps import UNWATCHED, OnBegin, Step, Watcher, measure_step, run_steps, vectors_step
 from kofid.formats import read_questions
 from kofid.formats.json_shapes import question_to_json
-from kofid.formats.records import read_lines
+from kofid.formats.lines import read_lines
 from kofid.language import say
 from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.modes import FusionMethod, SearchMode

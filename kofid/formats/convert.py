@@ -18,8 +18,9 @@ from kofid.formats import beir, trec
 from kofid.formats.corpus import read_corpus
 from kofid.formats.fid_json import read_examples, write_examples
 from kofid.formats.json_shapes import question_to_json
+from kofid.formats.lines import read_lines
 from kofid.formats.question_files import read_questions
-from kofid.formats.records import read_lines, read_records
+from kofid.formats.records import read_records
 from kofid.language import say, setting
 from kofid.storage.artifacts import artifact_kind, is_artifact
 from kofid.storage.files import write_file, write_folder

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kofid.errors import InputError
-from kofid.formats.records import open_bytes
+from kofid.formats.lines import open_bytes
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Passage

@@ -12,7 +12,8 @@ from typing import Any
 from kofid.errors import InputError
 from kofid.formats import squad
 from kofid.formats.json_shapes import has_known_answer, renewed
-from kofid.formats.records import Record, read_lines, records_of_lines, text_field
+from kofid.formats.lines import read_lines
+from kofid.formats.records import Record, records_of_lines, text_field
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Question

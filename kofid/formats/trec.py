@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from kofid.errors import InputError
-from kofid.formats.records import read_lines
+from kofid.formats.lines import read_lines
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Example, Question

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kofid.evaluation.metrics import answer_metrics, gold_rank
+from kofid.evaluation.metrics import answer_metrics
 from kofid.types import Question
-
-
-def test_gold_rank():
-    assert gold_rank(["a", "b", "c"], ["c", "b"]) == 2
-    assert gold_rank(["a"], ["z"]) is None
-    assert gold_rank([], ["a"]) is None and gold_rank(["a"], []) is None
 
 
 def test_answer_metrics_by_hand():
