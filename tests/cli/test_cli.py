@@ -637,6 +637,104 @@ def test_ask_with_a_t5_reader(workshop: Workshop) -> None:
     assert isinstance(found.object["answer"], str)
 
 
+def test_ask_gives_the_n_best_of_a_reader_with_beams(kb: Path) -> None:
+    row = kofid("ask", "-i", kb, ASKED, "-k", 2, "--reader", "t5", "--top", 3, "--beams", 4).object
+    assert 1 < len(row["nbest"]) <= 3 and row["nbest"][0] == {name: row[name] for name in row["nbest"][0]}
+        assert [a["confidence"] for a in row["nbest"]] == sorted((a["confidence"] for a in row["nbest"]), reverse=True)
+
+
+def test_passages_alone_have_no_answer(workshop: Workshop) -> None:
+    row = kofid("ask", "-i", workshop.folder / "kb", ASKED, "--context-only", "-k", 2).object
+    assert list(row) == ["id", "question", "answers", "ctxs"] and len(row["ctxs"]) == 2
+
+
+def test_standard_input_is_answered_line_by_line(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    import kofid as library
+    from kofid.cli.options.common import questions_of
+
+    seen: list[str] = []
+
+    class Line(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            seen.append("read")
+            return super().readline(size)
+
+        def peek(self, n: int) -> bytes:
+            return b""
+
+    stream = Line("훈민정음\n거북선\n".encode())
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream, isatty=lambda: False))
+    questions = iter(questions_of(["-"], None, None))
+    assert next(questions) == library.Question("훈민정음", "1") and seen == ["read"]
+    assert next(questions).text == "거북선" and seen == ["read"] * 2
+
+
+def test_questions_of_a_csv_file_are_in_its_column(small: Path, tmp_path: Path) -> None:
+    table = tmp_path / "q.csv"
+    table.write_text('id,question,answer\nq1,"훈민정음은, 누가 만들었나?",세종\n,거북선,\n', encoding="utf-8-sig")
+    rows = kofid("retrieve", "-i", small, table).objects
+    assert [(r["id"], r["question"], r["answers"]) for r in rows] == [
+        ("q1", "훈민정음은, 누가 만들었나?", ["세종"]),
+        ("2", "거북선", []),
+    ]
+    table.write_text("번호,글\n1,가나\n", encoding="utf-8")
+    assert f"{table}:1" in refuse(3, "retrieve", "-i", small, table)
+
+
+def test_ask_shows_what_it_corrected(workshop: Workshop) -> None:
+    asked = (
+        "ask",
+        "-i",
+        workshop.folder / "kb",
+        "한산도대첩은 언재 일어났나?",
+        "--reader",
+        workshop.folder / "span-reader",
+    )
+    found = kofid(*asked).object
+    assert found["corrected"] == "한산도 대첩은 언제 일어났나?"
+    assert f"이렇게 고쳐 물었습니다: {found['corrected']}" in kofid(*asked, terminal=True).out
+    assert "corrected" not in kofid(*asked, "--no-correct").object
+
+
+def test_ask_nothing_known(workshop: Workshop) -> None:
+    reader = ("--reader", workshop.folder / "span-reader")
+    for question in ("", "qzxv"):
+        found = kofid("ask", "-i", workshop.folder / "kb", question, *reader)
+        assert found.code == 0
+        assert found.object["answer"] == "" and found.object["confidence"] == 0.0
+        assert (found.object["sure"], found.object["passage_id"], found.object["ctxs"]) == (False, None, [])
+    person = kofid("ask", "-i", workshop.folder / "kb", "qzxv", *reader, terminal=True)
+    assert (person.code, person.out) == (0, "찾은 패시지가 없습니다. 다른 말로 물어보세요.\n")
+
+
+def test_ask_for_a_person_marks_the_sentence(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")  # no styles: signs stand for them
+    asked = ("ask", "-i", workshop.folder / "kb", ASKED, "--reader", workshop.folder / "span-reader")
+    best = kofid(*asked).object
+    title = f"{best['ctxs'][0]['title']}  [{best['ctxs'][0]['id']}]"
+    head, _, shown = (" ".join(part.split()) for part in kofid(*asked, terminal=True).out.partition(title))
+    assert best["answer"] in head and f"{best['confidence']:.0%}" in head
+    marked = shown[shown.index("»") + 1 : shown.index("«")]
+    assert best["answer"] in marked and marked in best["ctxs"][0]["text"]
+    assert kofid(*asked, "--evidence", 3, terminal=True).out.count("[demo-") == 3
+
+
+def test_ask_takes_several_questions(workshop: Workshop) -> None:
+    asked = [ASKED, "훈민정음은 누가 만들었나?"]
+    reader = ("--reader", workshop.folder / "span-reader")
+    found = kofid("ask", "-i", workshop.folder / "kb", *asked, *reader).objects
+    piped = kofid("ask", "-i", workshop.folder / "kb", *reader, stdin="\n".join(asked)).objects
+    assert [f["id"] for f in found] == ["1", "2"]
+    assert [f["question"] for f in found] == asked
+    assert piped == found
+
+
+def test_ask_with_a_t5_reader(workshop: Workshop) -> None:
+    found = kofid("ask", "-i", workshop.folder / "kb", ASKED, "-k", 2, "--reader", workshop.folder / "reader")
+    assert found.code == 0 and len(found.object["ctxs"]) == 2
+    assert isinstance(found.object["answer"], str)
+
+
 def test_ask_gives_the_n_best_of_a_reader_with_beams(workshop: Workshop) -> None:
     asked = ("ask", "-i", workshop.folder / "kb", ASKED, "-k", 2, "--reader", workshop.folder / "reader")
     row = kofid(*asked, "--top", 3, "--beams", 4, "--free", "--answer-tokens", 4).object
