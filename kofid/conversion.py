@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kofid.formats.beir import SUBSET
-from kofid.formats.convert import FindPassage, Sources, Target, guess_target
+from kofid.formats.convert import FindPassage, SourceFiles, Target, guess_target
 from kofid.formats.convert import convert as convert_files
 from kofid.retrieval.index import Index
 
@@ -52,7 +52,7 @@ def convert(
     ...     convert(folder + "/q.jsonl", folder + "/q.qrels").format
     'trec-qrels'
     """
-    files = Sources.of([sources] if isinstance(sources, str) else sources, encoding, subset)
+    files = SourceFiles.of([sources] if isinstance(sources, str) else sources, encoding, subset)
     target = to or guess_target(Path(output), files)
     if target != "reader":
         convert_files(files, Path(output), target, _finder(Path(index), verify) if index is not None else None)

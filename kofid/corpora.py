@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
 from kofid.formats.corpus import files_of, read_corpus
-from kofid.formats.documents import is_document
+from kofid.formats.documents import is_document, shown
 from kofid.language import say
 from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.index import Index
@@ -18,7 +19,7 @@ from kofid.storage.bundled import resource
 from kofid.storage.locks import OnWait, locked
 from kofid.types import Passage, Progress, silent
 
-# By path, the size in bytes and the time of the last change in nanoseconds.
+# By path, as ``shown``, the size in bytes and the time of the last change in nanoseconds.
 Stamps = dict[str, list[int]]
 
 
@@ -36,8 +37,9 @@ def corpus_index(
     is left out, its error appended to ``skipped``. While another process makes the same index this one waits, and
     tells ``on_wait`` so. Raises InputError where nothing can be read.
     """
-    stamps = _stamps(sources)
-    name = hashlib.sha256("\n".join(sorted(str(Path(s).resolve()) for s in sources)).encode()).hexdigest()[:16]
+    files = {shown(file): file for file in chain.from_iterable(map(files_of, sources))}
+    stamps = {name: _stamp(file) for name, file in files.items()}
+    name = hashlib.sha256(b"\n".join(sorted(os.fsencode(Path(s).resolve()) for s in sources))).hexdigest()[:16]
     cache = cache or _user_cache()
     path = cache / "corpora" / name
     unreadable = [] if skipped is None else skipped
@@ -46,7 +48,7 @@ def corpus_index(
         path,
         lambda: _open(path),
         lambda index: index.artifact.settings.get("files") == stamps,
-        lambda index: _refresh(path, index, stamps, progress, unreadable),
+        lambda index: _refresh(path, index, files, stamps, progress, unreadable),
         on_wait,
     )
 
@@ -109,7 +111,9 @@ def _fresh(
         return index
 
 
-def _refresh(path: Path, index: Index | None, stamps: Stamps, progress: Progress, unreadable: list[str]) -> None:
+def _refresh(
+    path: Path, index: Index | None, files: dict[str, str], stamps: Stamps, progress: Progress, unreadable: list[str]
+) -> None:
     """Bring the index of files to what these are now, by what changed where that is less work."""
     if index is not None:
         before: Stamps = index.artifact.settings.get("files", {})
@@ -117,11 +121,11 @@ def _refresh(path: Path, index: Index | None, stamps: Stamps, progress: Progress
         gone = [file for file in before if file not in stamps]
         if all(map(is_document, [*changed, *gone])) and len(changed) <= len(stamps) // 2:
             known = [file for file in gone if list(index.passages.of_article(file))]
-            added = _read(changed, unreadable)
+            added = _read([files[name] for name in changed], unreadable)
             update_index(path, add=added, delete=known, notes={"files": stamps}, progress=progress)
             return
     try:
-        passages = read_corpus(list(stamps), skipped=unreadable)
+        passages = read_corpus(list(files.values()), skipped=unreadable)
         build_index(path, passages, notes={"files": stamps}, progress=progress)
     except InputError as error:
         raise InputError(
@@ -129,17 +133,12 @@ def _refresh(path: Path, index: Index | None, stamps: Stamps, progress: Progress
         ) from error  # what could not be read is why there is nothing
 
 
-def _stamps(sources: Sequence[str]) -> Stamps:
-    stamps: Stamps = {}
-    for file in chain.from_iterable(map(files_of, sources)):
-        try:
-            status = Path(file).stat()
-        except OSError as error:
-            raise InputError(
-                say(f"{file}: 그런 파일이나 폴더가 없습니다", f"{file}: no such file or folder")
-            ) from error
-        stamps[file] = [status.st_size, status.st_mtime_ns]
-    return stamps
+def _stamp(file: str) -> list[int]:
+    try:
+        status = Path(file).stat()
+    except OSError as error:
+        raise InputError(say(f"{file}: 그런 파일이나 폴더가 없습니다", f"{file}: no such file or folder")) from error
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _read(files: Sequence[str], unreadable: list[str]) -> Iterator[Passage]:

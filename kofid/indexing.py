@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import UsageError
 from kofid.formats.corpus import read_corpus
+from kofid.formats.lines import read_lines
 from kofid.formats.passage_split import PASSAGE_WORDS
-from kofid.formats.records import read_lines
 from kofid.formats.user_dictionary import read_user_words
 from kofid.korean.kiwi import ALL_TAGS
 from kofid.korean.text import clean
@@ -28,7 +28,7 @@ from kofid.types import Passage, Progress, silent
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense.base import NamedEncoder
-    from kofid.retrieval.settings import IndexSettings
+    from kofid.retrieval.index_settings import IndexSettings
 
 # Characters that are analysed in a second, and seconds before the first: both cautious.
 _CHARACTERS_A_SECOND, _START_SECONDS = 500_000, 4

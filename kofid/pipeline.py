@@ -233,6 +233,13 @@ def open_corpus(
 
     What cannot be read is left out, its error appended to ``skipped``. While another process makes the same index this one
     waits, and tells ``on_wait`` so. Raises InputError where nothing can be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "메모.txt").write_text("봄 소풍은 4월 12일에 여주로 간다.", encoding="utf-8")
+    ...     pipeline = open_corpus(folder, cache=Path(folder, "cache"), reader=None)
+    ...     pipeline.retrieve("소풍은 어디로 가나?")[0].passage.text
+    '봄 소풍은 4월 12일에 여주로 간다.'
     """
     files = [sources] if isinstance(sources, str) else sources
     return open(corpus_index(files, cache=cache, progress=progress, skipped=skipped, on_wait=on_wait), **options)

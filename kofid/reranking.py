@@ -39,8 +39,8 @@ def open_reranker(
     kofid.errors.UsageError: 재순위를 매길 것을 주세요: cross_encoder, reader, index
     """
     if cross_encoder and reader:
-        one, other = setting("cross_encoder"), setting("reader")
-        raise UsageError(say(f"{one}와 {other}는 함께 못 씁니다", f"{one} and {other} exclude each other"))
+        first, second = setting("cross_encoder"), setting("reader")
+        raise UsageError(say(f"{first}와 {second}는 함께 못 씁니다", f"{first} and {second} exclude each other"))
     if cross_encoder:
         from kofid.retrieval.reranker import open_cross_encoder
 
@@ -108,6 +108,12 @@ def read_ranked(
     """Yield the examples of FiD JSON, or of a TREC run (``.trec``) of ``questions``, its passages taken from ``index``.
 
     Raises InputError naming what cannot be read, and for a passage that the index lacks.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_ranked(folder + "/found.json", [Example(Question("누가?", "1"), (Hit(Passage("a", "", "글"), 1.0),))])
+    ...     [hit.passage.id for hit in next(read_ranked(folder + "/found.json")).hits]
+    ['a']
     """
     if Path(source).suffix != ".trec":
         yield from read_examples(source, encoding)
@@ -123,7 +129,15 @@ def read_ranked(
 
 
 def write_ranked(path: str | Path, examples: Iterable[Example]) -> int:
-    """Write a TREC run where the name ends in ``.trec``, else FiD JSON; return the number of questions."""
+    """Write a TREC run where the name ends in ``.trec``, else FiD JSON; return the number of questions.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_ranked(folder + "/found.trec", [Example(Question("누가?", "1"), (Hit(Passage("a", "", ""), 1.0),))])
+    ...     Path(folder, "found.trec").read_text().split()[2:4]
+    1
+    ['a', '1']
+    """
     path = Path(path)
     if path.suffix != ".trec":
         return write_examples(path, examples)

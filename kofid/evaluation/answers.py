@@ -187,6 +187,10 @@ def evaluate(pipeline: Pipeline, questions: Iterable[Question], *, progress: Pro
     """Ask a pipeline the questions that have known answers, and return what its answers are worth.
 
     Raises UsageError where no question has answers.
+
+    >>> from kofid.pipeline import open_demo
+    >>> evaluate(open_demo(), [Question("임진왜란은 언제 일어났나?", answers=("1592년 4월 13일",))]).summary()["em"]
+    1.0
     """
     known = _with_answers(list(questions))
     replies = progress(known, say("답하는 중", "answering"), len(known))

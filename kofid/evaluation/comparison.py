@@ -14,7 +14,7 @@ from kofid.evaluation.metrics import gold_units, ranking_measures
 from kofid.evaluation.rankings import ANSWER, read_measures
 from kofid.evaluation.significance import holm
 from kofid.formats import trec
-from kofid.formats.records import read_lines
+from kofid.formats.lines import read_lines
 from kofid.language import say, setting
 
 DEFAULT_MEASURES = ("hit@1", "hit@5", "hit@20", "mrr@10")
@@ -157,6 +157,12 @@ def compare(systems: Sequence[System], measures: Sequence[str], test: Test, *, a
     """Yield the comparisons of each measure: every system with the first, or all pairs.
 
     ``test`` gives the p of paired differences; Holm's correction is over the pairs of one measure.
+
+    >>> a = System("a", "a.jsonl", {"q1": {"mrr": 0.5}, "q2": {"mrr": 0.5}})
+    >>> b = System("b", "b.jsonl", {"q1": {"mrr": 1.0}, "q2": {"mrr": 0.5}})
+    >>> [comparison] = compare([a, b], ["mrr"], lambda differences: 0.5, all_pairs=False)
+    >>> comparison.difference, comparison.p_holm
+    (0.25, 0.5)
     """
     pairs = list(combinations(systems, 2)) if all_pairs else [(systems[0], system) for system in systems[1:]]
     for measure in measures:

@@ -38,11 +38,6 @@ def gold_units(ids: Sequence[str], gold: Collection[str]) -> list[str | None]:
     return units
 
 
-def gold_rank(ids: Sequence[str], positive_ids: Collection[str]) -> int | None:
-    """Return the rank (from 1) of the first gold passage; a gold id that names an article counts any passage of it."""
-    return next((rank for rank, unit in enumerate(gold_units(ids, positive_ids), 1) if unit is not None), None)
-
-
 def answer_rank(texts: Iterable[str], answers: tuple[str, ...]) -> int | None:
     """Return the rank (from 1) of the first text that says an answer, particles allowed after it."""
     return next((rank for rank, text in enumerate(texts, 1) if has_answer(text, answers)), None)

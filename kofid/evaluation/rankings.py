@@ -54,7 +54,14 @@ class JudgedRanking:
 
 
 def judge(examples: Iterable[Example]) -> list[JudgedRanking]:
-    """Return the judged rankings of the examples whose question has gold ids or answers; the others are left out."""
+    """Return the judged rankings of the examples whose question has gold ids or answers; the others are left out.
+
+    >>> from kofid.types import Hit, Passage
+    >>> hits = (Hit(Passage("a", "", ""), 2.0), Hit(Passage("b", "", ""), 1.0))
+    >>> [ranking] = judge([Example(Question("누가?", "1", positive_ids=("b",)), hits)])
+    >>> ranking.gold_rank, ranking.measures["mrr"]
+    (2, 0.5)
+    """
     ranked = [_Ranks.of(e) for e in examples if e.question.positive_ids or e.question.answers]
     by_gold = ranking_measures(
         [r.units for r in ranked], [dict.fromkeys(r.question.positive_ids, 1) for r in ranked], GOLD_MEASURES
@@ -116,7 +123,11 @@ class _Ranks:
 
 
 def mean_measures(rankings: Sequence[JudgedRanking]) -> dict[str, float]:
-    """Return ``n`` and the means by gold ids, then ``answer_n`` and the means by answers; what was not judged is left out."""
+    """Return ``n`` and the means by gold ids, then ``answer_n`` and the means by answers; what was not judged is left out.
+
+    >>> mean_measures([])
+    {}
+    """
     means: dict[str, float] = {}
     for prefix, names in (("", GOLD_MEASURES), (ANSWER, ANSWER_MEASURES)):
         judged = [r.measures for r in rankings if prefix + names[0] in r.measures]

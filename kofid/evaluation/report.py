@@ -56,7 +56,13 @@ def markdown(systems: Sequence[System], comparisons: Sequence[Comparison], note:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
+    """Yield the lines of a Markdown table.
+
+    >>> print("".join(markdown_table(["n", "EM"], [["20", "75.0"]])), end="")
+    | n | EM |
+    | --- | --- |
+    | 20 | 75.0 |
+    """
     for cells in (columns, ["---"] * len(columns), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |\n"
 

@@ -49,6 +49,9 @@ def t_test(differences: Sequence[float]) -> float:
 
     1 where there is nothing to test: no difference at all, or fewer than two questions. Differences that are all the
     same have no variance: p is then 0.
+
+    >>> t_test([0.0, 0.0]), round(t_test([1.0, 0.0, 1.0, 0.0, 1.0]), 3)
+    (1.0, 0.07)
     """
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < 2 or not values.any():

@@ -224,7 +224,9 @@ def _measure_reader(ablation: Ablation, name: str, reader: str, loss: float | No
     scores, cost = evaluation.summary(), evaluation.cost()
     return Row(
         name,
-        *(scores[measure] for measure in ("em", "f1", "em_robust")),
+        scores["em"],
+        scores["f1"],
+        scores["em_robust"],
         cost["seconds"],
         evaluation.peak_mb,
         evaluation.parameters or 0,

@@ -22,6 +22,7 @@ from kofid.experiments.settings import assign_settings
 from kofid.experiments.steps import UNWATCHED, OnBegin, Step, Watcher, measure_step, run_steps, vectors_step
 from kofid.formats import read_questions
 from kofid.formats.json_shapes import question_to_json
+from kofid.formats.lines import read_lines
 from kofid.language import say
 from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.modes import FusionMethod, SearchMode
@@ -214,9 +215,7 @@ class _Table:
     @classmethod
     def read(cls, path: Path) -> _Table:
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(say(f"{path}: 그런 파일이 없습니다", f"{path}: no such file")) from error
+            table = tomllib.loads("\n".join(line for _, line in read_lines(str(path))))
         except (ValueError, RecursionError) as error:
             raise InputError(
                 say(f"{path}: 읽을 수 없는 TOML입니다: {error}", f"{path}: not readable TOML: {error}")

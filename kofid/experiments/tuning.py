@@ -84,10 +84,10 @@ def tune(index: Index, questions: Sequence[Question], *, progress: Progress) -> 
             setting = _setting(index.ranked(**changes), name, value)
             if setting is None:
                 continue
-            found = _reciprocal_ranks(index.ranked(**(changes | setting)), questions)
-            trials.append(Trial(name, value, _mean(found)))
-            if _mean(found) > _mean(best) + _LEAST_GAIN:
-                best, changes = found, changes | setting
+            ranks = _reciprocal_ranks(index.ranked(**(changes | setting)), questions)
+            trials.append(Trial(name, value, _mean(ranks)))
+            if _mean(ranks) > _mean(best) + _LEAST_GAIN:
+                best, changes = ranks, changes | setting
     differences = [new - old for old, new in zip(before, best, strict=True)]
     p = randomization_test(differences)
     return Tuned(index.ranked(**changes), changes, _mean(before), _mean(best), len(before), p, trials)
@@ -106,15 +106,15 @@ def _setting(index: Index, name: str, value: float) -> dict[str, Any] | None:
 def _reciprocal_ranks(index: Index, questions: Sequence[Question]) -> list[float]:
     """Return each question's reciprocal rank, by gold ids where it has them, else by answers."""
     examples = (Example(question, tuple(index.search(question.text, _DEPTH))) for question in questions)
-    found = [r.measures[OBJECTIVE if OBJECTIVE in r.measures else ANSWER + OBJECTIVE] for r in judge(examples)]
-    if not found:
+    ranks = [r.measures[OBJECTIVE if OBJECTIVE in r.measures else ANSWER + OBJECTIVE] for r in judge(examples)]
+    if not ranks:
         raise UsageError(
             say(
                 "positive_ids나 answers가 있는 질문이 하나도 없어 맞출 수 없습니다",
                 "no question has positive_ids or answers, so there is nothing to fit to",
             )
         )
-    return found
+    return ranks
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from kofid.errors import InputError
 from kofid.formats.question_files import answers_of
 from kofid.formats.records import Record, read_records, text_field
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.types import Passage, Question
 
 SUBSET = "test"
@@ -34,17 +34,17 @@ def read_qrels(folder: str, subset: str = SUBSET) -> dict[str, dict[str, int]]:
     """Return the relevance by question and passage of ``qrels/SUBSET.tsv``; raises InputError naming file and line."""
     path = Path(folder) / "qrels" / f"{subset}.tsv"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv"))) or "-"
+        subsets, name = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv"))) or "-", setting("subset")
         raise InputError(
             say(
-                f"{path}: 그런 파일이 없습니다. --subset 으로 고르세요. 있는 것: {there}",
-                f"{path}: no such file; choose one with --subset; there are: {there}",
+                f"{path}: 그런 파일이 없습니다. {name} 으로 고르세요. 있는 것: {subsets}",
+                f"{path}: no such file; choose one by {name}; there are: {subsets}",
             )
         )
-    found: dict[str, dict[str, int]] = {}
+    qrels: dict[str, dict[str, int]] = {}
     for record in read_records(str(path)):
         question, passage = (text_field(record, name) for name in QRELS_COLUMNS[:2])
-        relevance = found.setdefault(question, {})
+        relevance = qrels.setdefault(question, {})
         if passage in relevance:
             raise InputError(
                 say(
@@ -53,7 +53,7 @@ def read_qrels(folder: str, subset: str = SUBSET) -> dict[str, dict[str, int]]:
                 )
             )
         relevance[passage] = _relevance(record)
-    return found
+    return qrels
 
 
 def _relevance(record: Record) -> int:
@@ -100,7 +100,7 @@ def _query(question: Question) -> dict[str, Any]:
 
 def _qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     """Yield the lines of a TSV as BEIR's own reader takes them: quoted where an id holds a quote or a tab."""
-    rows = ((question, passage, value) for question, found in qrels.items() for passage, value in found.items())
+    rows = ((question, passage, value) for question, judged in qrels.items() for passage, value in judged.items())
     for row in chain([QRELS_COLUMNS], rows):
         line = io.StringIO()
         csv.writer(line, delimiter="\t", lineterminator="\n").writerow(row)

@@ -17,9 +17,11 @@ from kofid.errors import InputError, UsageError
 from kofid.formats import beir, trec
 from kofid.formats.corpus import read_corpus
 from kofid.formats.fid_json import read_examples, write_examples
+from kofid.formats.json_shapes import question_to_json
+from kofid.formats.lines import read_lines
 from kofid.formats.question_files import read_questions
-from kofid.formats.records import read_lines, read_records
-from kofid.language import say
+from kofid.formats.records import read_records
+from kofid.language import say, setting
 from kofid.storage.artifacts import artifact_kind, is_artifact
 from kofid.storage.files import write_file, write_folder
 from kofid.types import Example, Hit, Passage, Question
@@ -66,7 +68,7 @@ _TELLING_FIELDS: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Sources:
+class SourceFiles:
     """Files by what they hold, read when asked for."""
 
     kinds: dict[str, Kind]
@@ -74,11 +76,14 @@ class Sources:
     subset: str = beir.SUBSET
 
     @classmethod
-    def of(cls, sources: Sequence[str], encoding: str | None = None, subset: str = beir.SUBSET) -> Sources:
+    def of(cls, sources: Sequence[str], encoding: str | None = None, subset: str = beir.SUBSET) -> SourceFiles:
         """Find out what each source holds; raises UsageError for standard input, which cannot be read twice."""
         if "-" in sources:
             raise UsageError(say("표준입력(-)은 바꿀 수 없습니다. 파일로 주세요.", "give files: - cannot be converted"))
         return cls({source: kind_of(source, encoding) for source in sources}, encoding, subset)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{source} ({kind})" for source, kind in self.kinds.items())
 
     def holding(self, *kinds: Kind) -> list[str]:
         """Return the sources of these kinds."""
@@ -87,11 +92,10 @@ class Sources:
     def checkpoint(self) -> Path:
         """Return the model's folder that is the only source; raises UsageError where it is not."""
         if list(self.kinds.values()) != ["checkpoint"]:
-            given = ", ".join(f"{source} ({kind})" for source, kind in self.kinds.items())
             raise UsageError(
                 say(
-                    f"reader에는 모델 폴더 하나만 주세요. 받은 것: {given}",
-                    f"reader takes one model folder and nothing else; given: {given}",
+                    f"reader에는 모델 폴더 하나만 주세요. 받은 것: {self}",
+                    f"reader takes one model folder and nothing else; given: {self}",
                 )
             )
         return Path(next(iter(self.kinds)))
@@ -104,30 +108,29 @@ class Sources:
     @cached_property
     def qrels(self) -> trec.Qrels:
         """Relevance by question and passage: of qrels where there are any, else of the questions' gold ids."""
-        return self._judged or trec.qrels_of(self._asked)
+        return self._judged or trec.qrels_of(self._unjudged)
 
     @cached_property
     def _judged(self) -> trec.Qrels:
-        found: trec.Qrels = {}
+        together: trec.Qrels = {}
         qrels = [trec.read_qrels(s, self.encoding) for s in self.holding("trec-qrels")]
         for question, relevance in chain.from_iterable(q.items() for q in (*qrels, *self._beir_qrels.values())):
-            found.setdefault(question, {}).update(relevance)
-        return found
+            together.setdefault(question, {}).update(relevance)
+        return together
 
     @cached_property
     def _beir_qrels(self) -> dict[str, trec.Qrels]:
         return {source: beir.read_qrels(source, self.subset) for source in self.holding("beir")}
 
     @cached_property
-    def _asked(self) -> list[Question]:
-        found = [q for s in self.holding("questions", "squad", "fid") for q in read_questions(s, self.encoding)]
-        found += [q for source, qrels in self._beir_qrels.items() for q in beir.read_questions(source, qrels)]
-        return found
+    def _unjudged(self) -> list[Question]:
+        questions = [q for s in self.holding("questions", "squad", "fid") for q in read_questions(s, self.encoding)]
+        return questions + [q for source, qrels in self._beir_qrels.items() for q in beir.read_questions(source, qrels)]
 
     def questions(self) -> list[Question]:
         """Return all questions, with the gold ids of the qrels where these judge them."""
         qrels = self._judged
-        return [replace(q, positive_ids=_gold(qrels[q.id])) if q.id in qrels else q for q in self._asked]
+        return [replace(q, positive_ids=_gold(qrels[q.id])) if q.id in qrels else q for q in self._unjudged]
 
     def examples(self, find: FindPassage | None) -> Iterator[Example]:
         """Yield each question with the hits of a run, their passages from ``find``, else from the sources.
@@ -135,15 +138,15 @@ class Sources:
         Raises InputError naming a question or passage that the run has and the sources have not.
         """
         runs = {source: trec.read_run(source, self.encoding) for source in self.holding("trec-run")}
-        asked = {question.id: question for question in self._asked}
+        by_id = {question.id: question for question in self._unjudged}
         if find is None:
             wanted = {p for run in runs.values() for hits in run.values() for p, _ in hits}
             find = {passage.id: passage for passage in self.passages() if passage.id in wanted}.get
         for source, run in runs.items():
-            unknown = next((question_id for question_id in run if question_id not in asked), None)
+            unknown = next((question_id for question_id in run if question_id not in by_id), None)
             if unknown is not None:
                 raise _missing(source, say("질문", "question"), unknown)
-            for question in asked.values():
+            for question in by_id.values():
                 yield Example(question, tuple(_hit(source, find, p, score) for p, score in run.get(question.id, [])))
 
 
@@ -164,7 +167,7 @@ def _missing(source: str, what: str, name: str) -> InputError:
     )
 
 
-def guess_target(output: Path, sources: Sources) -> Target | Literal["reader"]:
+def guess_target(output: Path, sources: SourceFiles) -> Target | Literal["reader"]:
     """Return the format that the output's name and the sources ask for; raises UsageError where they do not tell."""
     if sources.holding("checkpoint"):
         return "reader"
@@ -180,16 +183,16 @@ def guess_target(output: Path, sources: Sources) -> Target | Literal["reader"]:
             return "trec-run" if has_run else "trec-qrels"
         case "":
             return "jsonl" if sources.holding("beir", "trec-qrels") else "beir"
-    names = "|".join(get_args(Target))
+    to = setting("to", "|".join(get_args(Target)))
     raise UsageError(
         say(
-            f"{output}: 무엇으로 바꿀지 이름으로는 알 수 없습니다. --to {names} 로 알려 주세요.",
-            f"{output}: the name does not tell what to write; name it with --to {names}",
+            f"{output}: 무엇으로 바꿀지 이름으로는 알 수 없습니다. {to} 로 알려 주세요.",
+            f"{output}: the name does not tell what to write; name it by {to}",
         )
     )
 
 
-def convert(sources: Sources, output: Path, target: Target, find: FindPassage | None = None) -> None:
+def convert(sources: SourceFiles, output: Path, target: Target, find: FindPassage | None = None) -> None:
     """Write the sources as ``target``; the file or folder appears whole or not at all.
 
     ``find`` gives the passage of an id, for turning a run into FiD JSON. Raises InputError where the sources do not
@@ -219,16 +222,15 @@ _NEEDED: dict[Target, list[tuple[Kind, ...]]] = {
 }
 
 
-def _require(sources: Sources, target: Target, find: FindPassage | None) -> None:
+def _require(sources: SourceFiles, target: Target, find: FindPassage | None) -> None:
     needed = _NEEDED[target][: 2 if find is not None else None]
     for kinds in needed:
         if not sources.holding(*kinds):
-            given = ", ".join(f"{source} ({kind})" for source, kind in sources.kinds.items())
             names = " | ".join(kinds)
             raise UsageError(
                 say(
-                    f"{target}에는 {names} 가운데 하나가 더 있어야 합니다. 받은 것: {given}",
-                    f"{target} also needs one of: {names}; given: {given}",
+                    f"{target}에는 {names} 가운데 하나가 더 있어야 합니다. 받은 것: {sources}",
+                    f"{target} also needs one of: {names}; given: {sources}",
                 )
             )
     if target == "trec-qrels" and not sources.qrels:
@@ -237,18 +239,13 @@ def _require(sources: Sources, target: Target, find: FindPassage | None) -> None
         )
 
 
-def _jsonl_files(sources: Sources) -> dict[str, Iterable[str]]:
+def _jsonl_files(sources: SourceFiles) -> dict[str, Iterable[str]]:
     files: dict[str, Iterable[str]] = {}
     if sources.holding("passages", "squad", "fid", "beir"):
         files["passages.jsonl"] = (_line({"id": p.id, "title": p.title, "text": p.text}) for p in sources.passages())
     if sources.holding("questions", "squad", "fid", "beir"):
-        files["questions.jsonl"] = (_line(_question_entry(question)) for question in sources.questions())
+        files["questions.jsonl"] = (_line(question_to_json(question)) for question in sources.questions())
     return files
-
-
-def _question_entry(question: Question) -> dict[str, Any]:
-    entry = {"id": question.id, "question": question.text, "answers": list(question.answers)}
-    return entry | {"positive_ids": list(question.positive_ids)}
 
 
 def _line(entry: dict[str, Any]) -> str:

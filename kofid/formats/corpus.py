@@ -8,9 +8,11 @@ from itertools import chain, islice
 from pathlib import Path
 
 from kofid.errors import InputError
+from kofid.formats import squad
 from kofid.formats.documents import documents_in, is_document, read_document
+from kofid.formats.json_shapes import renewed
 from kofid.formats.passage_split import PASSAGE_WORDS, split_article
-from kofid.formats.records import Record, list_field, read_records, skip_or_raise, text_field
+from kofid.formats.records import Record, read_records, skip_or_raise, text_field
 from kofid.language import say
 from kofid.types import Passage
 
@@ -35,6 +37,10 @@ def read_corpus(
     ``split`` says whether texts are whole articles to be cut into passages of about ``passage_words`` words; by default
     documents are, and for other files that is found out from the first texts. Given a list ``skipped``, a bad record or
     document is left out and its error appended there. Raises InputError naming file and line.
+
+    >>> from kofid.storage.bundled import resource
+    >>> next(read_corpus([str(resource("demo/passages.jsonl"))])).title
+    '훈민정음'
     """
     seen: dict[str, str] = {}
     for source in chain.from_iterable(map(files_of, sources)):
@@ -79,10 +85,10 @@ def files_of(source: str) -> Iterator[str]:
     if not Path(source).is_dir() or corpus_file(source) != source:
         yield source
         return
-    found = list(documents_in(Path(source)))
-    if not found:
+    documents = list(documents_in(Path(source)))
+    if not documents:
         raise InputError(say(f"{source}: 읽을 문서가 없는 폴더입니다", f"{source}: a folder without any document"))
-    yield from found
+    yield from documents
 
 
 def _texts(source: str, encoding: str | None, skipped: list[str] | None) -> Iterator[tuple[str, Passage]]:
@@ -96,11 +102,11 @@ def _texts(source: str, encoding: str | None, skipped: list[str] | None) -> Iter
     contexts: set[str] = set()
     for record in read_records(corpus_file(source), encoding, skipped):
         try:
-            found = list(_record_passages(record, paragraphs, contexts))
+            passages = list(_record_passages(record, paragraphs, contexts))
         except InputError as error:
             skip_or_raise(error, skipped)
             continue
-        yield from found
+        yield from passages
 
 
 def corpus_file(source: str) -> str:
@@ -112,13 +118,12 @@ def corpus_file(source: str) -> str:
 def _record_passages(
     record: Record, paragraphs: defaultdict[str, int], contexts: set[str]
 ) -> Iterator[tuple[str, Passage]]:
-    value = record.value
-    if isinstance(value, dict) and isinstance(value.get("paragraphs"), list):
-        for paragraph in squad_paragraphs(record, paragraphs):
-            yield record.place, paragraph[0]
-    elif isinstance(value, dict) and isinstance(value.get("ctxs"), list):
-        found = [context_passage(Record(record.place, entry)) for entry in value["ctxs"]]
-        for passage in found:
+    value = renewed(record.value) if isinstance(record.value, dict) else {}
+    if squad.is_article(record):
+        for passage, _ in squad.paragraphs_of(record, paragraphs):
+            yield record.place, passage
+    elif isinstance(value.get("ctxs"), list):
+        for passage in [context_passage(Record(record.place, entry)) for entry in value["ctxs"]]:
             if passage.id not in contexts:  # many questions share a passage
                 contexts.add(passage.id)
                 yield record.place, passage
@@ -144,18 +149,3 @@ def context_passage(record: Record) -> Passage:
 
         passage_id = hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:16]
     return Passage(passage_id, title, text)
-
-
-def squad_paragraphs(record: Record, counts: defaultdict[str, int]) -> Iterator[tuple[Passage, list[Record]]]:
-    """Yield (passage, question records) of a SQuAD/KorQuAD article.
-
-    The file gives paragraphs no id: theirs is ``TITLE#n``, counted in ``counts`` over the file.
-    """
-    title = text_field(record, "title", required=False) or record.place
-    for index, paragraph in enumerate(record.value["paragraphs"]):
-        place = f"{record.place}.paragraphs[{index}]"
-        entry = Record(place, paragraph)
-        text = text_field(entry, "context")
-        passage = Passage(f"{title}#{counts[title]}", title, text)
-        counts[title] += 1
-        yield passage, [Record(f"{place}.qas[{i}]", qa) for i, qa in enumerate(list_field(entry, "qas"))]

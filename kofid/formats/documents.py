@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kofid.errors import InputError
-from kofid.formats.records import open_bytes
+from kofid.formats.lines import open_bytes
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Passage
@@ -26,15 +27,27 @@ def is_document(source: str) -> bool:
 
 
 def documents_in(folder: Path) -> Iterator[str]:
-    """Yield the documents and files of records under a folder, hidden ones left out, in the order of their names."""
+    """Yield the documents and files of records under a folder, in the order of their names.
+
+    Hidden files are left out, and the lock files that Word lays beside an open document (``~$report.docx``).
+    """
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        hidden = any(part.startswith((".", "~$")) for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden and (is_document(path.name) or path.suffix.lower() in _RECORDS):
             yield str(path)
 
 
+def shown(name: str) -> str:
+    """Return a file's name as text: bytes of it that are not UTF-8 as ``\\xe9``.
+
+    >>> shown("보고서.txt"), shown("caf\\udce9.txt")
+    ('보고서.txt', 'caf\\\\xe9.txt')
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def read_document(source: str, encoding: str | None = None) -> Passage:
-    """Return a document as one article, its path the id; raise InputError where it cannot be read or has no text.
+    """Return a document as one article, its path (as ``shown``) the id; raise InputError where it cannot be read or has no text.
 
     Text is UTF-8, UTF-16 with its mark, or CP949, unless ``encoding`` says otherwise. The title is the document's own
     where it has one (HTML, Markdown, PDF, DOCX), else the file's name.
@@ -53,11 +66,12 @@ def read_document(source: str, encoding: str | None = None) -> Passage:
     text = clean(text).strip()
     if not text:
         raise _unreadable(source, say("글이 없습니다", "no text"))
-    return Passage(source, clean(title).strip() or Path(source).stem, text)
+    return Passage(shown(source), clean(title).strip() or shown(Path(source).stem), text)
 
 
 def _unreadable(source: str, why: str) -> InputError:
-    return InputError(say(f"{source}: 읽을 수 없습니다 ({why})", f"{source}: cannot be read ({why})"))
+    name = shown(source)
+    return InputError(say(f"{name}: 읽을 수 없습니다 ({why})", f"{name}: cannot be read ({why})"))
 
 
 def _decoded(data: bytes, encoding: str | None) -> str:

@@ -18,7 +18,15 @@ from kofid.types import Example, Hit
 
 
 def read_examples(source: str, encoding: str | None = None) -> Iterator[Example]:
-    """Yield the examples of a FiD JSON array or JSONL: ``question``, ``answers``, ``target``, ``ctxs``."""
+    """Yield the examples of a FiD JSON array or JSONL: ``question``, ``answers``, ``target``, ``ctxs``.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "found.json")
+    ...     _ = path.write_text('[{"question": "누가 썼나?", "answers": ["이광수"], "ctxs": []}]', encoding="utf-8")
+    ...     next(read_examples(str(path))).question.answers
+    ('이광수',)
+    """
     for record in map(_renewed, read_records(source, encoding)):
         contexts = record.value.get("ctxs") if isinstance(record.value, dict) else None
         if not isinstance(contexts, list):
@@ -59,6 +67,12 @@ def write_examples(path: Path, examples: Iterable[Example]) -> int:
     """Write FiD JSON (a JSON array; JSON lines where the name ends in ``.jsonl``) and return the count.
 
     The file appears whole or not at all.
+
+    >>> import tempfile
+    >>> from kofid.types import Question
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_examples(Path(folder, "found.jsonl"), [Example(Question("누가 썼나?", "1"))])
+    1
     """
     count = 0
 

@@ -14,8 +14,8 @@ from kofid.types import Answer, Example, Hit, Question
 Json = dict[str, Any]
 
 
-def question_to_json(question: Question, corrected: str | None = None) -> Json:
-    """Return ``id``, ``question``, ``corrected`` (only where it was), the known ``answers`` and ``positive_ids`` if any.
+def question_to_json(question: Question, corrected: str | None = None, target: str | None = None) -> Json:
+    """Return ``id``, ``question``, ``corrected`` and ``target`` (only where there are), known ``answers``, ``positive_ids`` if any.
 
     >>> question_to_json(Question("누가 썼나?", "1", ("이광수",)), "누가 썼나")
     {'id': '1', 'question': '누가 썼나?', 'corrected': '누가 썼나', 'answers': ['이광수']}
@@ -24,6 +24,7 @@ def question_to_json(question: Question, corrected: str | None = None) -> Json:
         "id": question.id,
         "question": question.text,
         **({} if corrected is None else {"corrected": corrected}),
+        **({} if target is None else {"target": target}),
         "answers": list(question.answers),
         **({"positive_ids": list(question.positive_ids)} if question.positive_ids else {}),
     }
@@ -74,10 +75,7 @@ def example_to_json(example: Example) -> Json:
     >>> example_to_json(Example(Question("누가 썼나?", "1", ("이광수",)), target="이광수"))
     {'id': '1', 'question': '누가 썼나?', 'target': '이광수', 'answers': ['이광수'], 'ctxs': []}
     """
-    row = question_to_json(example.question, example.corrected)
-    if example.target is not None:
-        known = {name: row.pop(name) for name in ("answers", "positive_ids") if name in row}
-        row |= {"target": example.target, **known}
+    row = question_to_json(example.question, example.corrected, example.target)
     return row | {"ctxs": [hit_to_json(hit) for hit in example.hits]}
 
 

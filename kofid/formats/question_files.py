@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kofid.errors import InputError
-from kofid.formats.corpus import squad_paragraphs
+from kofid.formats import squad
 from kofid.formats.json_shapes import has_known_answer, renewed
-from kofid.formats.records import Record, list_field, read_lines, records_of_lines, text_field
+from kofid.formats.lines import read_lines
+from kofid.formats.records import Record, records_of_lines, text_field
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Question
@@ -21,17 +22,26 @@ _SUFFIXES = {".jsonl", ".json", ".txt", ".tsv", ".csv", ".gz", ".xz", ".zst", ".
 
 
 def is_question_file(argument: str) -> bool:
-    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question."""
+    """Tell whether a command's argument names a file of questions (or ``-``) rather than being a question.
+
+    >>> is_question_file("-"), is_question_file("누가 썼나?")
+    (True, False)
+    """
     if argument == "-":
         return True
     try:
-        return Path(argument).is_file()
+        path = Path(argument)
+        return path.exists() and not path.is_dir()  # what is no regular file is refused when it is opened
     except (OSError, ValueError):  # a long question is no path
         return False
 
 
 def looks_like_missing_file(argument: str) -> bool:
-    """Tell whether an argument was surely meant as a file that is not there."""
+    """Tell whether an argument was surely meant as a file that is not there.
+
+    >>> looks_like_missing_file("none.jsonl"), looks_like_missing_file("node.js는 무엇인가?")
+    (True, False)
+    """
     return Path(argument[:200]).suffix in _SUFFIXES and " " not in argument and not is_question_file(argument)
 
 
@@ -49,6 +59,10 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
 
     A CSV file has a column ``question`` (or 질문). Another file whose first line opens no JSON is plain text, one question
     a line.
+
+    >>> from kofid.storage.bundled import resource
+    >>> next(read_questions(str(resource("demo/questions.jsonl")))).answers
+    ('전형필',)
     """
     if looks_like_missing_file(source):
         raise InputError(say(f"{source}: 그런 파일이 없습니다", f"{source}: no such file"))
@@ -65,9 +79,9 @@ def read_questions(source: str, encoding: str | None = None) -> Iterator[Questio
         return
     paragraphs: defaultdict[str, int] = defaultdict(int)
     for record in records_of_lines(source, lines):
-        if isinstance(record.value, dict) and isinstance(record.value.get("paragraphs"), list):
-            for passage, entries in squad_paragraphs(record, paragraphs):
-                yield from (_squad_question(entry, passage.id) for entry in entries)
+        if squad.is_article(record):
+            for passage, entries in squad.paragraphs_of(record, paragraphs):
+                yield from (squad.question_of(entry, passage.id) for entry in entries)
         else:
             yield question_of(record)
 
@@ -105,12 +119,6 @@ def answers_of(record: Record) -> tuple[str, ...]:
     """Return the known answers of a JSON object, empty where it has none."""
     known = _strings(record, "answer") if has_known_answer(record.value) else ()
     return _strings(record, "answers") or known or _strings(record, "target")
-
-
-def _squad_question(record: Record, passage_id: str) -> Question:
-    texts = [text_field(Record(record.place, answer), "text") for answer in list_field(record, "answers")]
-    text = text_field(record, "question").strip()
-    return Question(text, text_field(record, "id", "guid", required=False), tuple(dict.fromkeys(texts)), (passage_id,))
 
 
 def _strings(record: Record, name: str) -> tuple[str, ...]:

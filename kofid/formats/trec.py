@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from kofid.errors import InputError
-from kofid.formats.records import read_lines
+from kofid.formats.lines import read_lines
 from kofid.korean.text import clean
 from kofid.language import say
 from kofid.types import Example, Question
@@ -66,12 +66,12 @@ def read_run(source: str, encoding: str | None = None) -> Run:
 
     Raises InputError naming file and line for a malformed line, or a passage that comes twice for a question.
     """
-    found: dict[str, dict[str, float]] = {}
+    scores_of: dict[str, dict[str, float]] = {}
     for place, (question, _, passage, _, score, _) in _rows(source, RUN_COLUMNS, encoding):
-        _add(found, question, passage, _number(place, score, float), place)
+        _add(scores_of, question, passage, _number(place, score, float), place)
     return {
         question: sorted(scores.items(), key=lambda entry: (np.float32(entry[1]), entry[0]), reverse=True)
-        for question, scores in found.items()
+        for question, scores in scores_of.items()
     }
 
 
@@ -84,10 +84,10 @@ def qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 def read_qrels(source: str, encoding: str | None = None) -> Qrels:
     """Return a qrels file's relevance by question and passage; raises InputError naming file and line."""
-    found: Qrels = {}
+    qrels: Qrels = {}
     for place, (question, _, passage, relevance) in _rows(source, QRELS_COLUMNS, encoding):
-        _add(found, question, passage, _number(place, relevance, int), place)
-    return found
+        _add(qrels, question, passage, _number(place, relevance, int), place)
+    return qrels
 
 
 def qrels_of(questions: Iterable[Question]) -> Qrels:
@@ -95,16 +95,16 @@ def qrels_of(questions: Iterable[Question]) -> Qrels:
 
     An id that names an article stays as it is: kofid counts any passage of it, other tools do not.
     """
-    found: Qrels = {}
+    qrels: Qrels = {}
     for question in questions:
         if question.positive_ids:
             escape_id(question.id, question.text)
-            if question.id in found:
+            if question.id in qrels:
                 raise InputError(
                     say(f"질문 id '{question.id}'가 두 번 나옵니다", f"question id '{question.id}' comes twice")
                 )
-            found[question.id] = dict.fromkeys(question.positive_ids, 1)
-    return found
+            qrels[question.id] = dict.fromkeys(question.positive_ids, 1)
+    return qrels
 
 
 def columns_of(line: str) -> str | None:
@@ -133,8 +133,8 @@ def _rows(source: str, columns: tuple[str, ...], encoding: str | None) -> Iterat
         yield f"{source}:{number}", cells
 
 
-def _add(found: dict[str, dict[str, Any]], question: str, passage: str, value: float, place: str) -> None:
-    passages = found.setdefault(_unescape(question), {})
+def _add(table: dict[str, dict[str, Any]], question: str, passage: str, value: float, place: str) -> None:
+    passages = table.setdefault(_unescape(question), {})
     passage = _unescape(passage)
     if passage in passages:
         raise InputError(

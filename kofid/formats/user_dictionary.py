@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kofid.errors import InputError
-from kofid.formats.records import read_lines
+from kofid.formats.lines import read_lines
 from kofid.korean.kiwi import TAGS
 from kofid.language import say
 

@@ -20,12 +20,12 @@ class ReaderKind(StrEnum):
 
 _FUSION = frozenset(("dev", "eval_steps", "patience", "half"))
 _WRITING = frozenset((
-    "first_k", "pointing", "n_cross_layer", "kv_heads", "decoder_layers", "match", "morphemes", "lora",
+    "first_k", "pointing", "n_cross_layer", "cross_layers", "n_kv_heads", "n_decoder_layers", "match", "morphemes", "lora",
     "gradient_checkpointing", "answer_tokens",
 ))  # fmt: skip
 _NEURAL = frozenset((
-    "model", "max_tokens", "vocab_size", "epochs", "max_steps", "batch_size", "accumulate", "learning_rate", "optimizer",
-    "schedule", "warmup", "weight_decay", "ema", "report", "save_steps", "bf16", "resume", "device",
+    "model", "max_tokens", "vocab_size", "epochs", "max_steps", "batch_size", "accumulate", "learning_rate",
+    "min_learning_rate", "optimizer", "schedule", "warmup", "weight_decay", "ema", "report", "save_steps", "bf16", "resume",
 ))  # fmt: skip
 # Settings of training that a kind takes and some other kind does not.
 TRAINING_SETTINGS: dict[ReaderKind, frozenset[str]] = {

@@ -49,6 +49,11 @@ def open_reader(
 
     ``options`` are for readers that write, see ``kofid.reader.kinds.READING_SETTINGS``. Raises InputError, and for what
     kofid wrote CorruptArtifactError.
+
+    >>> from kofid.types import Hit, Passage
+    >>> hit = Hit(Passage("1", "무정", "《무정》은 이광수가 1917년에 썼다."), 1.0)
+    >>> open_reader("span").read("《무정》은 누가 썼나?", [hit])[0].text
+    '이광수'
     """
     source = _find(name)
     return _OPENERS[source.kind](source, device, n_context, options or ReadingOptions())

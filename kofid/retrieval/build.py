@@ -24,9 +24,9 @@ from kofid.formats.passage_split import article_id
 from kofid.language import say, setting
 from kofid.retrieval.dense.base import NamedEncoder
 from kofid.retrieval.dense.shards import VectorShards, shard_size
+from kofid.retrieval.index_settings import IndexSettings, VectorSettings
 from kofid.retrieval.journal import BuildJournal
 from kofid.retrieval.layout import USER_DICTIONARY, VECTORS, open_segments, read_deleted, stored_analyzer, write_deleted
-from kofid.retrieval.settings import IndexSettings, VectorSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.builder import write_segments
 from kofid.retrieval.sparse.passages import Passages

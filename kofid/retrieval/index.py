@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from kofid.errors import IncompatibleArtifactError
 from kofid.language import say, setting
+from kofid.retrieval.index_settings import IndexSettings, VectorSettings
 from kofid.retrieval.layout import VECTORS, open_segments, read_deleted, stored_analyzer
-from kofid.retrieval.settings import IndexSettings, VectorSettings
 from kofid.retrieval.sparse.analyzer import Analysis, Analyzer
-from kofid.retrieval.sparse.lexicon import IndexLexicon
+from kofid.retrieval.sparse.known_words import KnownWords
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.query import QueryTerm, weigh
 from kofid.retrieval.sparse.ranking import Ranking, RankingChanges
@@ -44,7 +44,7 @@ class Index:
         self,
         artifact: Artifact,
         settings: IndexSettings,
-        lexicon: IndexLexicon,
+        known_words: KnownWords,
         segments: Sequence[Segment],
         deleted: Sequence[npt.NDArray[np.uint16]],
         ranking: Ranking,
@@ -57,7 +57,7 @@ class Index:
         self.weights = tuple(weights)
         self.passages = Passages(segments, deleted)
         self.sparse = SparseIndex(segments, self.weights, ranking, deleted)
-        self._lexicon = lexicon
+        self._known_words = known_words
         self._deleted = deleted
 
     @classmethod
@@ -90,7 +90,7 @@ class Index:
         return cls(
             artifact,
             settings,
-            IndexLexicon(analyzer, segments),
+            KnownWords(analyzer, segments),
             segments,
             read_deleted(artifact.directory, segments),
             ranking or settings.ranking,
@@ -102,7 +102,7 @@ class Index:
         return Index(
             self.artifact,
             self.settings,
-            self._lexicon,
+            self._known_words,
             self.segments,
             self._deleted,
             self.ranking.changed(**changes),
@@ -117,11 +117,11 @@ class Index:
     @property
     def analyzer(self) -> Analyzer:
         """The analyzer that the index was built with."""
-        return self._lexicon.analyzer
+        return self._known_words.analyzer
 
     def analyze(self, text: str) -> list[tuple[str, Analysis]]:
         """Return the units (words) of ``text`` with their terms by component; Kiwi is loaded only for unknown ones."""
-        return self._lexicon.analyze(text)
+        return self._known_words.analyze(text)
 
     def query(self, question: str) -> list[QueryTerm]:
         """Return the weighted query terms of a question, by its first 10,000 characters."""
@@ -133,11 +133,11 @@ class Index:
 
     def has_analysis(self, unit: str) -> bool:
         """Tell whether the index knows the terms of a unit, so that Kiwi is not needed for it."""
-        return self._lexicon.has_analysis(unit)
+        return self._known_words.has_analysis(unit)
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """Tell for each text whether it is a word of some passage, or a term of one by Kiwi or a subword vocabulary."""
-        return self._lexicon.knows(texts)
+        return self._known_words.knows(texts)
 
     def rarest(self, text: str) -> int:
         """Return how many passages have the rarest of the terms of ``text``, by the analyzer's first component."""

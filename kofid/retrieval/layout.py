@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kofid.korean.kiwi import TAGS
 from kofid.language import say
-from kofid.retrieval.settings import IndexSettings
+from kofid.retrieval.index_settings import IndexSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.segment import Segment
 from kofid.storage.arrays import ArrayFile, ArrayWriter, corrupt_array

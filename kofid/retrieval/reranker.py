@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class CrossEncoder:
         self.tokenizer = tokenizer
         limit = getattr(model.config, "max_position_embeddings", max_tokens + 2) - 2  # RoBERTa keeps two
         self.max_tokens = min(max_tokens, limit)
+        self._tokenizing = threading.Lock()
 
     @classmethod
     def load(cls, directory: str, *, device: torch.device | None = None, new_head: bool = False) -> CrossEncoder:
@@ -85,11 +87,12 @@ class CrossEncoder:
     def pairs(self, question: str, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of the question with each text, cut."""
         question_limit = min(QUESTION_TOKENS, self.max_tokens // 2)
-        offsets = self.tokenizer(
-            question, add_special_tokens=False, return_offsets_mapping=True, truncation=True, max_length=question_limit
-        )["offset_mapping"]
-        questions = [question[: offsets[-1][1]] if offsets else ""] * len(texts)
-        pairs = self.tokenizer(questions, list(texts), truncation="only_second", max_length=self.max_tokens)
+        cut: dict[str, Any] = {"truncation": True, "max_length": question_limit}
+        with self._tokenizing:  # the tokenizer keeps where it cuts as a state of its own, so threads take turns
+            question_tokens = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True, **cut)
+            offsets = question_tokens["offset_mapping"]
+            questions = [question[: offsets[-1][1]] if offsets else ""] * len(texts)
+            pairs = self.tokenizer(questions, list(texts), truncation="only_second", max_length=self.max_tokens)
         tokens: list[list[int]] = pairs["input_ids"]
         return tokens
 

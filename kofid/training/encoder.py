@@ -49,26 +49,25 @@ class EncoderStart:
 
     def encoder(self, texts: Sequence[str]) -> Encoder:
         """Open or make the encoder; ``texts`` are for the vocabulary of an untrained one. Raises UsageError."""
+        if self.is_fresh:
+            self._refuse_foreign_settings(is_static=self.model.startswith(_STATIC))
         encoder = self._plain(texts)
+        self._refuse_foreign_settings(is_static=isinstance(encoder, StaticEncoder))
         if isinstance(encoder, StaticEncoder):
-            if self.pooling or self.normalize is not None:
-                names = setting("pooling"), setting("normalize")
-                raise UsageError(
-                    say(f"{names[0]}과 {names[1]}는 static에 없습니다", f"{names[0]} and {names[1]} are not for static")
-                )
-            return StaticEncoder(encoder.model, encoder.tokenizer, self.bits)
-        if self.bits != 32:
+            return encoder.with_bits(self.bits)
+        if isinstance(encoder, TransformerEncoder):
+            return encoder.with_pooling(self.pooling, normalize=self.normalize)
+        return encoder
+
+    def _refuse_foreign_settings(self, *, is_static: bool) -> None:
+        if is_static and (self.pooling or self.normalize is not None):
+            pooling, normalize = setting("pooling"), setting("normalize")
+            raise UsageError(
+                say(f"{pooling}과 {normalize}는 static에 없습니다", f"{pooling} and {normalize} are not for static")
+            )
+        if not is_static and self.bits != 32:
             bits = setting("bits", self.bits)
             raise UsageError(say(f"{bits}은(는) static에만 있습니다", f"{bits} is for static only"))
-        if isinstance(encoder, TransformerEncoder):
-            return TransformerEncoder(
-                encoder.model,
-                encoder.tokenizer,
-                self.pooling or encoder.pooling,
-                normalize=encoder.normalize if self.normalize is None else self.normalize,
-                prompts=encoder.prompts,
-            )
-        return encoder
 
     def _plain(self, texts: Sequence[str]) -> Encoder:
         if self.model.startswith(_STATIC):

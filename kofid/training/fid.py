@@ -14,12 +14,7 @@ from kofid.errors import UsageError
 from kofid.korean.answers import character_f1, exact_match
 from kofid.language import say, setting
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
-from kofid.reader.fid.inputs import (
-    encode_inputs,
-    encode_targets,
-    format_input,
-    format_target,
-)
+from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target
 from kofid.reader.fid.reader import FiDReader
 from kofid.training.data import fresh_size, reader_dataset
 from kofid.training.lora import adapted
@@ -142,8 +137,7 @@ def reader_batch(reader: FiDReader, rows: Sequence[dict[str, Any]], answer_token
         targets.append(format_target(answer, sources if pointing else None))
     if reader.model.copying is not None:
         tokens |= {"batch": batch}
-    labels = encode_targets(reader.decoder_tokenizer, targets, answer_tokens, **tokens)
-    return replace(batch, labels=labels)
+    return replace(batch, labels=encode_targets(reader.decoder_tokenizer, targets, answer_tokens, **tokens))
 
 
 def draw_target(row: dict[str, Any], seed: int, epoch: int) -> str:

@@ -10,7 +10,6 @@ from typing import Literal
 
 from kofid.errors import UsageError
 from kofid.language import say, setting
-from kofid.reader.kinds import ReaderKind
 
 OptimizerName = Literal["adamw", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant", "cyclic"]
@@ -119,24 +118,6 @@ class ReadingLengths:
     stride: int = 128
     norm: Literal["shared", "window"] = "shared"
 
-
-_FUSION = frozenset(("dev", "eval_steps", "patience", "half"))
-_WRITING = frozenset((
-    "first_k", "pointing", "n_cross_layer", "cross_layers", "n_kv_heads", "n_decoder_layers", "match", "morphemes", "lora",
-    "gradient_checkpointing", "answer_tokens",
-))  # fmt: skip
-_NEURAL = frozenset((
-    "model", "max_tokens", "vocab_size", "epochs", "max_steps", "batch_size", "accumulate", "learning_rate",
-    "min_learning_rate", "optimizer", "schedule", "warmup", "weight_decay", "ema", "report", "save_steps", "bf16", "resume",
-))  # fmt: skip
-# Settings of training that a kind of reader takes and some other kind does not.
-TRAINING_SETTINGS: dict[ReaderKind, frozenset[str]] = {
-    ReaderKind.T5: _FUSION | _WRITING | _NEURAL | {"copying"},
-    ReaderKind.SKT: _FUSION | _WRITING | _NEURAL | {"decoder", "warmup_cross"},
-    ReaderKind.SINGLE: _WRITING | _NEURAL | {"copying"},
-    ReaderKind.EXTRACTIVE: _NEURAL | {"stride", "norm"},
-    ReaderKind.SPAN: frozenset({"words"}),
-}
 
 READER = TrainOptions()
 RERANKER = TrainOptions()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import UsageError
 from kofid.language import say, setting
-from kofid.reader.kinds import ReaderKind
+from kofid.reader.fid.config import PASSAGE_TOKENS, Variant
+from kofid.reader.kinds import TRAINING_SETTINGS, ReaderKind, kinds_with
 from kofid.training.data import Paths, example_texts, first_example, fresh_size, load_examples, path_names
 from kofid.training.options import (
     READER,
-    TRAINING_SETTINGS,
     FreshModel,
     Notes,
     ReadingLengths,
@@ -26,12 +26,11 @@ from kofid.training.run import Fit, run_settings, run_training
 from kofid.types import Example, OnStep, Progress, silent
 
 if TYPE_CHECKING:
-    from kofid.reader.fid.config import Variant
     from kofid.reader.fid.reader import FiDReader
 
 _MODEL = "fresh:mini"
-_PASSAGE_TOKENS, _WINDOW_TOKENS = 250, 384
-_FRESH, _LENGTHS = FreshModel(), ReadingLengths()
+_WINDOW_TOKENS = 384
+_PLAIN, _FRESH, _LENGTHS = Variant(), FreshModel(), ReadingLengths()
 
 
 def train_reader(
@@ -42,7 +41,7 @@ def train_reader(
     index: Path | None = None,
     model: str = _MODEL,
     decoder: str | None = None,
-    variant: Variant | None = None,
+    variant: Variant = _PLAIN,
     fresh: FreshModel = _FRESH,
     lengths: ReadingLengths = _LENGTHS,
     options: TrainOptions = READER,
@@ -66,15 +65,11 @@ def train_reader(
     out. With ``dry_run`` nothing is trained: the first example comes back, and what a run would take. Raises UsageError
     for settings that do not go together.
     """
-    from kofid.reader.fid.config import Variant
 
-    kind, variant, files = ReaderKind(kind), variant or Variant(), path_names(data)
+    kind, files = ReaderKind(kind), path_names(data)
     _refuse_foreign_settings(
         kind,
-        _changed(options, READER)
-        + _changed(variant, Variant())
-        + _changed(fresh, _FRESH)
-        + _changed(lengths, _LENGTHS),
+        _changed(options, READER) + _changed(variant, _PLAIN) + _changed(fresh, _FRESH) + _changed(lengths, _LENGTHS),
         model=model != _MODEL,
         decoder=decoder is not None,
         dev=dev is not None,
@@ -138,7 +133,7 @@ class ReaderRun:
             skt=self.kind is ReaderKind.SKT,
             decoder=self.decoder,
             fresh=fresh,
-            max_tokens=self.lengths.max_tokens or _PASSAGE_TOKENS,
+            max_tokens=self.lengths.max_tokens or PASSAGE_TOKENS,
             answer_tokens=self.lengths.answer_tokens,
             seed=self.options.seed,
         )
@@ -169,7 +164,7 @@ class ReaderRun:
                 reader.model.half()
             return Fit(figures, fitted)
 
-        return run_training(self.output, "reader", self._settings(_PASSAGE_TOKENS), reader, fit, self.on_step)
+        return run_training(self.output, "reader", self._settings(PASSAGE_TOKENS), reader, fit, self.on_step)
 
     def single(self, reader: FiDReader, examples: Sequence[Example]) -> dict[str, float]:
         """Train and write a reader of single passages; return its figures."""
@@ -194,7 +189,7 @@ class ReaderRun:
                 )
             )
 
-        return run_training(self.output, "reader", self._settings(_PASSAGE_TOKENS), single, fit, self.on_step)
+        return run_training(self.output, "reader", self._settings(PASSAGE_TOKENS), single, fit, self.on_step)
 
     def extractive(self, examples: Sequence[Example], fresh: FreshModel) -> dict[str, float]:
         """Train and write an extractive reader; return its figures."""
@@ -275,8 +270,8 @@ def _changed(options: Any, default: Any) -> list[str]:
 def _refuse_foreign_settings(kind: ReaderKind, changed: Sequence[str], **more: bool) -> None:
     """Raise UsageError for a setting that this kind of reader does not take, where it is not left at its default."""
     for name in (*changed, *(name for name, is_set in more.items() if is_set)):
-        kinds = [other for other in ReaderKind if name in TRAINING_SETTINGS[other]]
-        if kinds and kind not in kinds:
+        kinds = kinds_with(name, TRAINING_SETTINGS)
+        if kind not in kinds:
             reader, others = setting("kind", kind), ", ".join(kinds)
             raise UsageError(
                 say(

@@ -195,10 +195,11 @@ class RetrieverRun:
                     f"{output} is there already; go on with {resume}, or remove it",
                 )
             )
+        pairs = split_into_folds(examples, n, self.options.seed)
         if is_first_process():
             claim_folder(output)
         rows: list[dict[str, Any]] = []
-        for number, (seen, held_out) in enumerate(split_into_folds(examples, n, self.options.seed), 1):
+        for number, (seen, held_out) in enumerate(pairs, 1):
             figures = self._fold(seen, held_out, output, number, n)
             rows.append({"fold": number, **figures, "held_out": [e.question.text for e in held_out]})
         if is_first_process():

@@ -20,7 +20,7 @@ from kofid.types import Example, Hit, Progress, silent
 
 def open_teacher(name: str, *, device: str = "auto", n_context: int = 10, dtype: str = "float32") -> FiDReader:
     """Open the fusion reader that teaches; raise UsageError for a reader without cross-attention."""
-    reader = open_reader(name, device=device, n_context=n_context, options=ReadingOptions(dtype))
+    reader = open_reader(name, device=device, n_context=n_context, options=ReadingOptions(dtype=dtype))
     if not isinstance(reader, FiDReader):
         teacher = setting("reader", name)
         raise UsageError(

@@ -10,11 +10,11 @@ parts=(kiwi bigram compound kiwi-all whitespace)
 test -e "$folder/kb/CURRENT" || kofid index "${corpus[@]}" -o "$folder/kb" --analyzer "$(IFS=+; echo "${parts[*]}")" --json
 
 only() { # the components named, with their weights, and nothing else: only kiwi=1 bigram=1
-    local part given weights=()
+    local part weight weights=()
     for part in "${parts[@]}"; do
-        given="$part=0"
-        for wanted in "$@"; do if [ "${wanted%%=*}" = "$part" ]; then given="$wanted"; fi; done
-        weights+=("$given")
+        weight="$part=0"
+        for wanted in "$@"; do if [ "${wanted%%=*}" = "$part" ]; then weight="$wanted"; fi; done
+        weights+=("$weight")
     done
     (IFS=,; echo "${weights[*]}")
 }

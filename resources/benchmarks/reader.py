@@ -68,8 +68,8 @@ def write_base(folder: str) -> None:
 
 def passages(n: int) -> list[torch.Tensor]:
     """Return the token ids of ``n`` passages."""
-    chance = random.Random(1)
-    lengths = [min(LONGEST, max(40, round(chance.gauss(140, 45)))) for _ in range(n)]
+    rng = random.Random(1)
+    lengths = [min(LONGEST, max(40, round(rng.gauss(140, 45)))) for _ in range(n)]
     torch.manual_seed(1)
     return [torch.randint(3, 32_000, (length,)) for length in lengths]
 
@@ -93,15 +93,17 @@ def reference(
 
     def decode(states: Any) -> list[int]:
         more = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
-        found = model.generate(encoder_outputs=states, attention_mask=mask.view(1, -1), **more)
-        return found[0, 1:].tolist()
+        rows = model.generate(encoder_outputs=states, attention_mask=mask.view(1, -1), **more)
+        return rows[0, 1:].tolist()
 
     def rank(states: Any) -> list[int]:
         total = torch.zeros(len(ids), LONGEST)
-        made: dict[str, torch.Tensor] = {}
+        projected: dict[tuple[int, str], torch.Tensor] = {}
         attentions = [block.layer[1].EncDecAttention for block in model.decoder.block]
         hooks = [
-            getattr(attention, name).register_forward_hook(lambda _, __, out, at=(i, name): made.__setitem__(at, out))
+            getattr(attention, name).register_forward_hook(
+                lambda _, __, out, at=(i, name): projected.__setitem__(at, out)
+            )
             for i, attention in enumerate(attentions)
             for name in ("q", "k")
         ]
@@ -110,7 +112,7 @@ def reference(
             hook.remove()
         for i, attention in enumerate(attentions):
             query, keys = (
-                made[i, name].view(-1, attention.n_heads, attention.key_value_proj_dim) for name in ("q", "k")
+                projected[i, name].view(-1, attention.n_heads, attention.key_value_proj_dim) for name in ("q", "k")
             )
             total += torch.einsum("qhd,khd->k", query, keys).view_as(total) / attention.n_heads
         scores = (total * mask).sum(1) / mask.sum(1)
@@ -120,14 +122,14 @@ def reference(
 
 
 def kofid(
-    folder: str, ids: list[torch.Tensor], how: dict[str, Any], score: bool
+    folder: str, ids: list[torch.Tensor], system: dict[str, Any], score: bool
 ) -> tuple[Callable[[], Any], Callable[[Any], list[int]]]:
     """Return the two halves of kofid's reader."""
-    model = open_reader_model(folder, how.get("variant"), how["dtype"]).eval()
-    if how.get("int8"):
-        model = quantize(model, encoder=how["int8"] == "all")
+    model = open_reader_model(folder, system.get("variant"), system["dtype"]).eval()
+    if system.get("int8"):
+        model = quantize(model, encoder=system["int8"] == "all")
     batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
-    decoding = Decoding(TOKENS, absorbed=how.get("absorbed"))
+    decoding = Decoding(TOKENS, absorbed=system.get("absorbed"))
 
     def rank(encoded: Any) -> list[int]:
         return torch.tensor(score_passages(model, encoded)[0]).argsort(descending=True).tolist()
@@ -143,15 +145,15 @@ def measure(folder: str, name: str, n: int, runs: int, score: bool) -> dict[str,
     torch.set_num_threads(2)
     ids = passages(n)
     encode, decode = reference(folder, ids, score) if name == "reference" else kofid(folder, ids, SYSTEMS[name], score)
-    took: list[tuple[float, float]] = []
+    seconds: list[tuple[float, float]] = []
     with torch.inference_mode():
         for _ in range(runs + (n < 50)):  # small ones are warmed once
             start = time.perf_counter()
             states = encode()
             middle = time.perf_counter()
             answer = decode(states)
-            took.append((middle - start, time.perf_counter() - middle))
-    halves = [statistics.median(times[i] for times in took[-runs:]) for i in (0, 1)]
+            seconds.append((middle - start, time.perf_counter() - middle))
+    halves = [statistics.median(times[i] for times in seconds[-runs:]) for i in (0, 1)]
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) >> 10  # type: ignore[index]
     return {"system": name, "passages": n, "encode": halves[0], "decode": halves[1], "peak_mb": peak, "answer": answer}
@@ -181,18 +183,18 @@ def compare(folder: str, systems: list[str], n: int, runs: int, score: bool) -> 
     for name in systems:
         command = [sys.executable, __file__, "--one", folder, name, str(n), "--runs", str(runs)]
         command += ["--score"] * score
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        answer = found.pop("answer")
-        first = first or found | {"answer": answer}
-        found |= {
-            "times_faster": (first["encode"] + first["decode"]) / (found["encode"] + found["decode"]),
-            "decode_times_faster": first["decode"] / found["decode"],
-            "memory_share": found["peak_mb"] / first["peak_mb"],
+        row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        answer = row.pop("answer")
+        first = first or row | {"answer": answer}
+        row |= {
+            "times_faster": (first["encode"] + first["decode"]) / (row["encode"] + row["decode"]),
+            "decode_times_faster": first["decode"] / row["decode"],
+            "memory_share": row["peak_mb"] / first["peak_mb"],
             ("same_places" if score else "same_tokens"): sum(
                 a == b for a, b in zip(answer, first["answer"], strict=False)
             ),
         }
-        print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
+        print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
 
 if __name__ == "__main__":

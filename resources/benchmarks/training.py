@@ -44,9 +44,9 @@ def plain_model() -> T5ForConditionalGeneration:
 
 def make_batch(seed: int, full: bool) -> Batch:
     """Return a step's examples."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     n = QUESTIONS * PASSAGES
-    lengths = [LONGEST if full else min(LONGEST, max(40, round(chance.gauss(140, 45)))) for _ in range(n)]
+    lengths = [LONGEST if full else min(LONGEST, max(40, round(rng.gauss(140, 45)))) for _ in range(n)]
     torch.manual_seed(seed)
     ids, labels = torch.randint(3, 32_000, (sum(lengths),)), torch.randint(3, 32_000, (QUESTIONS, ANSWER))
     return Batch(ids, lengths, [PASSAGES] * QUESTIONS, labels)

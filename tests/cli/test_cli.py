@@ -115,7 +115,8 @@ def test_help(
     example = import_module(f"kofid.cli.commands.{command.replace('-', '_')}").EXAMPLE
     assert lines[lines.index(heading) + 1 :] == ["    " + line for line in example.splitlines()]
     assert all(
-        line.startswith(f"kofid {command} ") or command in ("rerank", "train-reranker", "compare", "convert", "doctor")
+        line.startswith(f"kofid {command} ")
+        or command in ("rerank", "evaluate", "train-reranker", "compare", "convert", "doctor")
         for line in example.splitlines()
     )
 
@@ -168,6 +169,7 @@ ORDER = (
     "ask",
 )
 CUT_SHORT = {
+    "retrieve": ["--limit", "100"],
     "train-retriever": ["--max-steps", "3", "--batch-size", "8", "--limit", "100"],
     "rerank": ["--limit", "100"],
     "train-reranker": ["--limit", "40"],
@@ -182,6 +184,12 @@ def example_lines() -> list[str]:
         for command in (*ORDER, "doctor")
         for line in import_module(f"kofid.cli.commands.{command.replace('-', '_')}").EXAMPLE.splitlines()
     ]
+
+
+def cut_short(command: str, options: list[str]) -> list[str]:
+    """Return options that make an example's work short; an example that has a limit keeps it."""
+    more = ["--limit", "20"] if "--tune" in options else CUT_SHORT.get(command, [])
+    return [] if more[:1] == ["--limit"] and "--limit" in options else more
 
 
 class Workshop(NamedTuple):
@@ -201,8 +209,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         for line in example_lines():
             _, command, *rest = shlex.split(line)
-            more = ["--limit", "20"] if "--tune" in rest else CUT_SHORT.get(command, [])
-            results[line] = kofid(command, *rest, *more, stdin="세종은 무엇을 만들었나?\n")
+            results[line] = kofid(command, *rest, *cut_short(command, rest), stdin="세종은 무엇을 만들었나?\n")
     return Workshop(folder, results)
 
 
@@ -229,7 +236,7 @@ def test_worked_examples_leave_what_they_say(workshop: Workshop) -> None:
         "distilled": "encoder",
     }
     retrieved = json.loads((workshop.folder / "retrieved.json").read_text(encoding="utf-8"))
-    assert len(retrieved) == 970 and all(len(entry["ctxs"]) <= 20 for entry in retrieved)
+    assert len(retrieved) == 50 and all(len(entry["ctxs"]) <= 20 for entry in retrieved)
 
 
 # --- output ---------------------------------------------------------------------------------------------------
@@ -252,6 +259,10 @@ def test_index_estimate_writes_nothing(tmp_path: Path) -> None:
     assert found.object["n_passages"] == 3
     assert found.object["characters"] == sum(len(p["text"]) for p in SMALL)
     assert not (tmp_path / "kb").exists()
+    assert kofid("index", corpus, "-o", tmp_path / "kb").code == 0
+    before = files_of(tmp_path / "kb")
+    assert kofid("index", "-o", tmp_path / "kb", "--delete", "a", "--dry-run").object["n_passages"] == 0
+    assert files_of(tmp_path / "kb") == before
 
 
 def test_index_reads_standard_input_and_several_files(tmp_path: Path) -> None:
@@ -626,6 +637,31 @@ def test_ask_with_a_t5_reader(workshop: Workshop) -> None:
     assert isinstance(found.object["answer"], str)
 
 
+def test_ask_gives_the_n_best_of_a_reader_with_beams(workshop: Workshop) -> None:
+    asked = ("ask", "-i", workshop.folder / "kb", ASKED, "-k", 2, "--reader", workshop.folder / "reader")
+    row = kofid(*asked, "--top", 3, "--beams", 4, "--free", "--answer-tokens", 4).object
+    assert 1 < len(row["nbest"]) <= 3 and row["nbest"][0]["answer"] == row["answer"]
+    assert len({answer["answer"] for answer in row["nbest"]}) == len(row["nbest"])
+
+
+def test_a_reader_reranks_in_16_bits_as_well(workshop: Workshop) -> None:
+    asked = (
+        "rerank",
+        "-i",
+        workshop.folder / "kb",
+        ASKED,
+        "--reader",
+        workshop.folder / "reader",
+        "--depth",
+        3,
+        "-k",
+        3,
+    )
+    whole, half = (kofid(*asked, "--dtype", dtype).object["ctxs"] for dtype in ("float32", "bfloat16"))
+    assert sorted(c["id"] for c in whole) == sorted(c["id"] for c in half)
+    assert {c["id"]: c["score"] for c in whole} != {c["id"]: c["score"] for c in half}
+
+
 def test_evaluate_json(workshop: Workshop, tmp_path: Path) -> None:
     found = kofid(
         "evaluate", "-i", workshop.folder / "kb", "--reader", workshop.folder / "span-reader", QUESTIONS,
@@ -845,7 +881,7 @@ def test_exit_5_for_another_analyzer_shows_both(small: Path, monkeypatch: pytest
 
 def test_exit_5_for_vectors_that_are_not_there(small: Path) -> None:
     for command in (["rerank"], ["retrieve", "--mode", "dense"]):
-        assert f"-o {small} --dense MODEL" in refuse(5, *command, "-i", small, "훈민정음")
+        assert f"kofid index -o {small} --dense default" in refuse(5, *command, "-i", small, "훈민정음")
 
 
 def test_exit_5_for_another_encoder_shows_both(workshop: Workshop, tmp_path: Path) -> None:
@@ -923,7 +959,7 @@ def test_interrupted_training_goes_on_with_resume(kb: Path, tmp_path: Path, monk
         patch.setattr(console, "training_progress", interrupted)
         assert train("part").code == 130
     assert not (tmp_path / "part").exists()
-    assert [p.name for p in (tmp_path / ".part.checkpoints").iterdir()] == ["checkpoint-2"]
+    assert {p.name for p in (tmp_path / ".part.checkpoints").iterdir()} == {".kofid", "checkpoint-2"}
     again = train("part")
     assert (again.code, again.out) == (2, "") and "--resume" in again.err
     assert train("part", "--resume").code == 0

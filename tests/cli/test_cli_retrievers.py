@@ -56,9 +56,9 @@ def test_hybrid_is_what_an_index_with_vectors_does(kb: Path) -> None:
     assert ids(*asked, "--mode", "dense") != ids(*asked, "--mode", "sparse")
     for method in ("minmax", "raw", "rrf"):
         assert len(ids(*asked, "--fusion", method)) == 5
-    first = kofid("ask", "-i", kb, ASKED, "--json").object["evidence"][0]
+    first = kofid("ask", "-i", kb, ASKED, "--json").object["ctxs"][0]
     assert first["id"] == ids(*asked)[0]
-    assert kofid("ask", "-i", kb, "qzxv").object["evidence"] == []
+    assert kofid("ask", "-i", kb, "qzxv").object["ctxs"] == []
 
 
 def test_hybrid_is_no_worse_on_the_demo(kb: Path) -> None:

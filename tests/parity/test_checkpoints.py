@@ -172,6 +172,55 @@ def test_a_bert_is_refused(tmp_path: Path, english: None) -> None:
         open_reader_model(str(tmp_path / "nothing"))
 
 
+@pytest.mark.parametrize("kind", ["t5", "bert"])
+def test_only_a_gpt2_opens_as_one(kind: str, tmp_path: Path, english: None) -> None:
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = plain_t5("t5") if kind == "t5" else BertModel(BertConfig(vocab_size=30, **shape))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"not a GPT-2 .*{kind}"):
+        open_gpt2(str(tmp_path))
+    rename(tmp_path, model_type="gpt2")  # even then: nothing of it is a GPT-2's
+    with pytest.raises(InputError, match=r"transformer\."):
+        open_gpt2(str(tmp_path))
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError):
+        open_gpt2(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"d_model": 10**12}, "d_model"), ({"d_model": "wide"}, None), ({"d_model": -1}, "d_model"), ({"d_model": None}, None),
+        ({"num_layers": 10**6}, "num_layers"), ({"num_decoder_layers": 10**9}, "num_decoder_layers"),
+        ({"num_heads": 0}, "num_heads"), ({"d_kv": 10**7}, None), ({"vocab_size": 10**7}, None), ({"vocab_size": 2.5}, None),
+        ({"relative_attention_num_buckets": 1}, "relative_attention"), ({"relative_attention_max_distance": 2}, "relative_attention"),
+        ({"decoder_start_token_id": 50}, "start_token"), ({"eos_token_id": -2}, "end_token"), ({"eos_token_id": None}, "end_token"),
+        ({"dense_act_fn": "nothing"}, None), ({"layer_norm_epsilon": "small"}, None), ({"fusion": 3}, None), ({"fusion": {}}, None),
+        ({"fusion": {"cross_layers": [2], "first_k": "three"}}, None), ({"fusion": {"cross_layers": 2}}, None),
+        ({"fusion": {"cross_layers": [1, 2], "depth": 3}}, None),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_configurations_that_no_model_has_are_refused(
+    changes: dict[str, object], named: str | None, tmp_path: Path, english: None
+) -> None:
+    save_reader_model(lively(0, ALL), tmp_path)
+    rename(tmp_path, **changes)
+    with pytest.raises(InputError, match=named):
+        open_reader_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n_layer": 10**7}, {"n_head": 7}, {"n_positions": 0}, {"bos_token_id": 43}, {"n_embd": "x"}]
+)
+def test_decoders_that_no_model_has_are_refused(changes: dict[str, object], tmp_path: Path) -> None:
+    save_reader_model(lively(0, skt=True), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    rename(tmp_path, decoder=config["decoder"] | changes)
+    with pytest.raises(InputError):
+        open_reader_model(str(tmp_path))
+
+
 @pytest.mark.parametrize("damage", ["short", "gone", "shape", "missing", "json"])
 def test_a_damaged_folder_is_refused(damage: str, tmp_path: Path) -> None:
     save_reader_model(lively(0, ALL), tmp_path)

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.config import Decoding, Variant
-from kofid.reader.fid.generation import Decoded, _draw, generate, pays_to_absorb
+from kofid.reader.fid.generation import Decoded, _draw, generate, generate_n_best, pays_to_absorb
 from kofid.reader.fid.model import FusionReader
 
 SEEDS = range(12)
@@ -48,8 +48,10 @@ def answers(reader: FusionReader, batch: Batch, how: Decoding) -> list[Decoded]:
     return generate(reader, reader.encode(batch), how)
 
 
-def transformers_answers(twin: Twin, batch: Batch, max_tokens: int, n_beams: int) -> list[list[int]]:
-    """Return what Transformers' own generate says, without start, end and what follows."""
+def transformers_answers(
+    twin: Twin, batch: Batch, max_tokens: int, n_beams: int, n_answers: int = 1
+) -> list[list[int]]:
+    """Return what Transformers' own generate says, without start, end and what follows, ``n_answers`` a question."""
     states, mask = twin.states(batch)
     rows = twin.t5.generate(
         encoder_outputs=BaseModelOutput(states),
@@ -57,6 +59,7 @@ def transformers_answers(twin: Twin, batch: Batch, max_tokens: int, n_beams: int
         max_new_tokens=max_tokens,
         do_sample=False,
         num_beams=n_beams,
+        num_return_sequences=n_answers,
     )
     return [until_the_end(row[1:]) for row in rows.tolist()]
 
@@ -112,18 +115,28 @@ def test_one_beam_is_greedy() -> None:
 
 
 @torch.no_grad()
-def test_beams_equal_transformers() -> None:
-    different, early = 0, 0
-    for seed in range(20):
+@pytest.mark.parametrize("max_tokens", [3, 10])
+def test_beams_equal_transformers(max_tokens: int) -> None:
+    """All of a question's answers, best first; of 3 tokens most are cut off."""
+    different, early, several = 0, 0, 0
+    for seed in range(20 if max_tokens == 10 else 5):
         for n_beams in (2, 4):
             reader, batch = sharp(seed, Variant() if seed % 2 else LIGHT), asked(seed)
-            found = [answer.ids for answer in answers(reader, batch, Decoding(10, n_beams=n_beams))]
+            n_best = generate_n_best(reader, reader.encode(batch), Decoding(max_tokens, n_beams=n_beams))
             # No two answers tie within what float32 can tell, so none need be let pass.
-            assert found == transformers_answers(Twin(reader), batch, 10, n_beams), (seed, n_beams)
-            greedy = answers(reader, batch, Decoding(10))
-            different += sum(ids != answer.ids for ids, answer in zip(found, greedy, strict=True))
-            early += sum(len(ids) < 10 for ids in found)
-    assert different > 20 and early > 10  # of 120: the comparison saw other answers than greedy ones, and early ends
+            expected = transformers_answers(Twin(reader), batch, max_tokens, n_beams, n_answers=n_beams)
+            assert [answer.ids for answers in n_best for answer in answers] == expected, (seed, n_beams)
+            for answers_of_one in n_best:
+                means = [answer.mean_log_probability for answer in answers_of_one]
+                assert len(means) == n_beams and means == sorted(means, reverse=True)
+                several += len({tuple(answer.ids) for answer in answers_of_one}) > 1
+            best = answers(reader, batch, Decoding(max_tokens, n_beams=n_beams))
+            assert best == [answers_of_one[0] for answers_of_one in n_best]
+            greedy = answers(reader, batch, Decoding(max_tokens))
+            different += sum(one.ids != other.ids for one, other in zip(best, greedy, strict=True))
+            early += sum(len(answer.ids) < max_tokens for answer in best)
+    # The comparison saw other answers than greedy ones, early ends, and several answers to a question.
+    assert (different > 20 and early > 10 and several > 100) if max_tokens == 10 else several > 25
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from kofid.korean.text import clean
 from kofid.retrieval.build import build_index, update_index
 from kofid.retrieval.correct import forgiving_search
 from kofid.retrieval.index import Index
-from kofid.retrieval.sparse import analysis
+from kofid.retrieval.sparse import analysis_pool
 from kofid.retrieval.sparse import builder as segments
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.storage import bundled
@@ -293,7 +293,7 @@ def workers(root: Path, victim: str) -> dict[str, Any]:
     """Kill a build (``builder``) that has worker processes, or one of these (``worker``)."""
     trial = Trial(root, "rebuild")
     path = trial.begin("workers")
-    analysis._WORTH_A_POOL, analysis._BATCH = 0, 32
+    analysis_pool._WORTH_A_POOL, analysis_pool._BATCH = 0, 32
 
     def endless() -> Iterator[Passage]:
         for number in count():

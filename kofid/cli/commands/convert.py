@@ -81,7 +81,7 @@ def run(
     ] = None,
     first_k: FirstK = 0,
     n_cross_layer: CrossLayers = None,
-    kv_heads: KvHeads = 0,
+    n_kv_heads: KvHeads = 0,
     max_tokens: Annotated[
         int | None,
         typer.Option(min=16, help=say("reader: 패시지 하나의 토큰 수 (250)", "reader: tokens a passage (250)")),
@@ -109,7 +109,7 @@ def run(
         encoding=encoding,
         decoder=decoder,
         tokenizer=tokenizer,
-        variant=kofid.Variant.of(first_k, n_cross_layer, kv_heads),
+        variant=kofid.Variant.of(first_k, n_cross_layer, n_kv_heads),
         max_tokens=max_tokens,
         allow_pickle=allow_pickle,
         verify=verify,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -92,12 +92,18 @@ def run(
 ) -> None:
     """Score answers."""
 
-    _check_plot(risk)
-    opened = kofid.open_reader(reader, device=device, n_context=k, options=replace(reading, seed=seed))
+    if risk is not None and risk.suffix != ".csv":
+        kofid.check_plot(risk)
+    reading = replace(reading, seed=seed)
     if index is None:
-        result = _evaluate_files(opened, questions, encoding, limit, k)
+        opened = kofid.open_reader(reader, device=device, n_context=k, options=reading)
+        examples = islice(_examples(questions, encoding), limit)
+        result = kofid.evaluate_examples(opened, examples, k=k, progress=console.progress)
     else:
-        result = _evaluate_index(opened, questions, encoding, limit, k, index, verify, mode, correct, device)
+        pipeline = kofid.open(
+            index, reader=reader, mode=mode, k=k, correct=correct, device=device, reading=reading, verify=verify
+        )
+        result = kofid.evaluate(pipeline, questions_of(questions, encoding, limit), progress=console.progress)
     if risk is not None:
         _write_risk(risk, result)
     if predictions is not None:
@@ -105,38 +111,12 @@ def run(
     _report(result, k, wrong, json_output)
 
 
-def _check_plot(risk: Path | None) -> None:
-    if risk is not None and risk.suffix != ".csv":
-        kofid.check_plot(risk)
-
-
-def _evaluate_files(
-    reader: kofid.Reader, files: Sequence[str] | None, encoding: str | None, limit: int | None, k: int
-) -> kofid.Evaluation:
-
+def _examples(files: Sequence[str] | None, encoding: str | None) -> Iterator[kofid.Example]:
     if not files:
         raise UsageError(
             say("-i 색인과 질문, 또는 FiD JSON을 주세요", "give -i INDEX and questions, or files of FiD JSON")
         )
-    examples = chain.from_iterable(kofid.read_examples(file, encoding) for file in files)
-    return kofid.evaluate_examples(reader, islice(examples, limit), k=k, progress=console.progress)
-
-
-def _evaluate_index(
-    reader: kofid.Reader,
-    questions: list[str] | None,
-    encoding: str | None,
-    limit: int | None,
-    k: int,
-    index: Path,
-    verify: bool,
-    mode: SearchMode,
-    correct: bool,
-    device: str,
-) -> kofid.Evaluation:
-    pipeline = kofid.open(index, reader=None, mode=mode, k=k, correct=correct, device=device, verify=verify)
-    asked = list(questions_of(questions, encoding, limit))
-    return kofid.evaluate(replace(pipeline, reader=reader), asked, progress=console.progress)
+    return chain.from_iterable(kofid.read_examples(file, encoding) for file in files)
 
 
 def _write_risk(path: Path, result: kofid.Evaluation) -> None:

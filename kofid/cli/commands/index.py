@@ -155,9 +155,12 @@ def run(
     if dry_run and dense and not corpus and not delete:
         _print_vector_estimate(kofid.estimate_vectors(output, dense, faiss=faiss, device=device), json_output)
         return
-    if dry_run and corpus:
-        passages = kofid.read_corpus(corpus, split=split, passage_words=passage_words, encoding=encoding)
-        _print_estimate(kofid.estimate_index(islice(passages, limit)), json_output)
+    if dry_run and (corpus or delete):
+        skipped: list[str] | None = [] if on_error == "skip" else None
+        reading = kofid.read_corpus(
+            corpus, split=split, passage_words=passage_words, encoding=encoding, skipped=skipped
+        )
+        _print_estimate(kofid.estimate_index(islice(reading, limit)), json_output)
         return
     try:
         report = kofid.index(

@@ -124,8 +124,9 @@ def run(
         n = max(depth, wanted) if reads else wanted
         inputs = questions_of(questions, encoding, limit)
         ranked = kofid.retrieve(kofid.open(str(index), **options), inputs, k=n, progress=console.progress)
-    if reads or from_file is not None:
+    if reads and from_file is None:
         ranked = list(ranked)  # then the encoder that found them can go before the next model comes
+    if reads or from_file is not None:
         reranker = kofid.open_reranker(
             cross_encoder=cross_encoder, reader=reader, index=opened, mode=first, fusion=fusion.of(),
             device=device, dtype=dtype,

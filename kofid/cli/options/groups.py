@@ -51,8 +51,10 @@ def takes_groups(run: Callable[..., None]) -> Callable[..., None]:
             parameters += group.parameters()
 
     def command(**values: Any) -> None:
-        made = {name: group.make({field: values.pop(field) for field in group.names}) for name, group in groups.items()}
-        run(**values, **made)
+        dataclasses = {
+            name: group.make({field: values.pop(field) for field in group.names}) for name, group in groups.items()
+        }
+        run(**values, **dataclasses)
 
     command.__doc__ = run.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -203,8 +203,8 @@ class ExtractiveReader:
         Segments (token types) only where the tokenizer gives them to a model and the model has two: a RoBERTa's tokenizer
         may not, and klue/roberta, which has one, comes with BERT's, which does.
         """
-        given = "token_type_ids" in self.tokenizer.model_input_names
-        with_types = given and getattr(self.model.config, "type_vocab_size", 0) > 1
+        has_types = "token_type_ids" in self.tokenizer.model_input_names
+        with_types = has_types and getattr(self.model.config, "type_vocab_size", 0) > 1
         return pad_windows(windows, self.tokenizer.pad_token_id or 0, with_types=with_types)
 
     @torch.inference_mode()
@@ -292,11 +292,11 @@ def _open_model(name: str, new_head: bool, seed: int) -> PreTrainedModel:
     if any(not key.startswith(_HEAD) for key in missing):
         raise InputError(say(f"'{name}'에 {missing[0]}이(가) 없습니다", f"'{name}' lacks {missing[0]}"))
     if missing and not new_head:
-        options = f"{setting('reader', 'extractive')} {setting('model', name)}"
+        training = f"{setting('reader', 'extractive')} {setting('model', name)}"
         raise InputError(
             say(
-                f"'{name}'은(는) 답의 자리를 배운 적이 없습니다. 먼저: kofid train-reader {options}",
-                f"'{name}' never learned to mark answers; first: kofid train-reader {options}",
+                f"'{name}'은(는) 답의 자리를 배운 적이 없습니다. 먼저: kofid train-reader {training}",
+                f"'{name}' never learned to mark answers; first: kofid train-reader {training}",
             )
         )
     return model

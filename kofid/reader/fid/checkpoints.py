@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 Weights = dict[str, torch.Tensor]
 WEIGHTS = "model.safetensors"
 _SKT = "kofid-fid-skt"
+# What reading a folder with bad contents ends in: files, weights, and configurations of the wrong types or names.
+_BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    StrictDataclassError,
+)
 
 
 def open_reader_model(name: str, variant: Variant | None = None, dtype: torch.dtype = torch.float32) -> FusionReader:
@@ -57,19 +68,6 @@ def open_reader_model(name: str, variant: Variant | None = None, dtype: torch.dt
         raise InputError(
             say(f"리더 '{name}'을(를) 열 수 없습니다: {error}", f"reader '{name}' cannot be opened: {error}")
         ) from error
-
-
-# What reading a folder with bad contents ends in: files, weights, and configurations of the wrong types or names.
-_BROKEN = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    StrictDataclassError,
-)
 
 
 def config_of(name: str) -> dict[str, Any]:
@@ -178,11 +176,16 @@ def open_gpt2(name: str) -> GPT2LMHeadModel:
                     f"{name}: not a GPT-2 (model_type {kind!r}); give a gpt2 checkpoint",
                 )
             )
-        return GPT2LMHeadModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        options: dict[str, Any] = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+        model, info = GPT2LMHeadModel.from_pretrained(name, **options)
+    except _BROKEN as error:
         raise InputError(
             say(f"디코더 '{name}'을(를) 열 수 없습니다: {error}", f"decoder '{name}' cannot be opened: {error}")
         ) from error
+    missing = sorted(set(info["missing_keys"]) - {"lm_head.weight"})  # that one is tied
+    if missing:
+        raise InputError(say(f"'{name}'에 {missing[0]}이(가) 없습니다", f"'{name}' lacks {missing[0]}"))
+    return model
 
 
 def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | None = None) -> FusionReader:

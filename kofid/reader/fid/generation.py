@@ -166,8 +166,8 @@ def _beams(
     A question that is settled gets no more answers, so that none depends on the others in its batch.
     """
     n, width = len(encoded), decoding.n_beams
-    first = _constraints(model, encoded, decoding) or [None] * n
-    growing = [[_Beam(constraint=constraint)] * width for constraint in first]
+    constraints = _constraints(model, encoded, decoding)
+    growing = [[_Beam(constraint=constraints[q] if constraints else None)] * width for q in range(n)]
     ended: list[list[_Beam]] = [[] for _ in range(n)]
     settled = [False] * n
     totals = torch.full((n, width), IMPOSSIBLE, device=model.device)

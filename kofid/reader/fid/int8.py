@@ -68,8 +68,8 @@ def quantize(model: FusionReader, *, encoder: bool = True) -> FusionReader:
     # A copy takes what is in its memo in place of its own: weights are shared, linear layers become 8-bit ones.
     memo: dict[int, object] = {id(weight): weight for weight in model.parameters()}
     memo |= {id(layer): Int8Linear(layer.weight, layer.bias) for layer in layers}
-    output = Int8Linear((model.lm_head or model.token_embedding).weight)
-    memo |= {id(model.lm_head): output} if model.lm_head is not None else {}
+    output = model.token_embedding if model.lm_head is None else model.lm_head
+    memo[id(model.lm_head)] = None
     quantized = copy.deepcopy(model, memo)
-    quantized.lm_head = output
+    quantized.lm_head = Int8Linear(output.get_parameter("weight"))
     return quantized

@@ -169,9 +169,11 @@ class FiDReader:
         best = cited[0] - 1 if cited else by_attention.index(max(by_attention))
         passage = hits[best].passage
         confidence = self.confidence(decoded.log_probability, said=has_answer(passage.text, (text,)))
+        ids = tuple(hits[number - 1].passage.id for number in cited)
         start = passage.text.find(text)
-        place = (start, start + len(text)) if start >= 0 else (None, None)
-        return Answer(text, confidence, passage, *place, cited=tuple(hits[number - 1].passage.id for number in cited))
+        if start < 0:
+            return Answer(text, confidence, passage, cited=ids)
+        return Answer(text, confidence, passage, start, start + len(text), ids)
 
     def score(
         self,

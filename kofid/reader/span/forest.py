@@ -39,24 +39,27 @@ _NUMBERS = re.compile(r"[-+.eE0-9 ]*")  # Python reads 1_000 as a thousand, Ligh
 class Forest:
     """One or more LightGBM boosters, read only; a prediction is the mean of theirs. Threads may share it.
 
-    ``texts`` are as LightGBM writes them; they must have been checked (see ``checked_text``).
+    ``texts`` are as LightGBM writes them; they must have been checked (see ``checked_text``). The first ``n_rough`` trees of
+    the first booster predict roughly. They are a booster of their own: LightGBM keeps the number of trees to predict by in the
+    booster itself, where one thread would change it for another.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], n_rough: int) -> None:
         self._boosters: Final = tuple(_Booster(text) for text in texts)
+        self._rough: Final = _Booster(needed_text(texts[0], n_rough))
 
     @classmethod
-    def load(cls, directory: Path, n_features: int) -> Forest:
+    def load(cls, directory: Path, n_features: int, n_rough: int) -> Forest:
         """Read the boosters of ``directory``; raise CorruptArtifactError for what no forest of so many features can be."""
-        return cls([checked_text(path, n_features) for path in _model_files(directory)])
+        return cls([checked_text(path, n_features) for path in _model_files(directory)], n_rough)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the scores, (C,) float64, of candidates with ``features`` (C, F), float32."""
         return np.asarray(np.mean([booster.predict(features) for booster in self._boosters], axis=0))
 
-    def predict_roughly(self, features: np.ndarray, n_trees: int) -> np.ndarray:
+    def predict_roughly(self, features: np.ndarray) -> np.ndarray:
         """Return the scores, (C,), by the first trees of the first booster alone."""
-        return self._boosters[0].predict(features, n_trees)
+        return self._rough.predict(features)
 
 
 def save_forest(texts: Sequence[str], directory: Path) -> None:
@@ -68,7 +71,7 @@ def save_forest(texts: Sequence[str], directory: Path) -> None:
 def _model_files(directory: Path) -> list[Path]:
     if (directory / _SINGLE_FILE).is_file():
         return [directory / _SINGLE_FILE]
-    files = []
+    files: list[Path] = []
     while (path := directory / _FILE.format(len(files))).is_file():
         files.append(path)
     return files or [directory / _FILE.format(0)]  # for a message that names it
@@ -134,8 +137,8 @@ class _Booster:
         self._call("LGBM_BoosterLoadModelFromString", content, ctypes.byref(n_trees), ctypes.byref(self._handle))
         weakref.finalize(self, self._library.LGBM_BoosterFree, self._handle)
 
-    def predict(self, features: np.ndarray, n_trees: int = -1) -> np.ndarray:
-        """Return the scores (C,) of ``features`` (C, F) by the first trees (all: -1)."""
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the scores (C,) of ``features`` (C, F)."""
         table = np.ascontiguousarray(features, dtype=np.float32)
         scores = np.empty(len(table))
         length = ctypes.c_int64()
@@ -148,8 +151,8 @@ class _Booster:
             ctypes.c_int32(table.shape[1]),
             ctypes.c_int(1),  # row by row
             ctypes.c_int(_RAW_SCORE),
-            ctypes.c_int(0),
-            ctypes.c_int(n_trees),
+            ctypes.c_int(0),  # from the first tree
+            ctypes.c_int(-1),  # to the last
             ctypes.c_char_p(b"num_threads=1 verbosity=-1"),
             ctypes.byref(length),
             scores.ctypes.data_as(ctypes.c_void_p),
@@ -167,11 +170,11 @@ class _Booster:
 # --- the text of a booster -------------------------------------------------------------------------------------------
 
 
-def needed_text(text: str) -> str:
-    """Return the part of a booster's text that predicting needs."""
+def needed_text(text: str, n_trees: int | None = None) -> str:
+    """Return the part of a booster's text that predicting by the first trees (None: all) needs."""
     head, *trees = _sections(text)
     parts = ["\n".join(line for line in head.splitlines() if line.partition("=")[0] in _HEAD)]
-    for number, tree in enumerate(trees):
+    for number, tree in enumerate(trees[:n_trees]):
         lines = (line for line in tree.splitlines()[1:] if line.partition("=")[0] in _TREE)
         parts.append("\n".join((f"Tree={number}", *lines)))
     return "\n\n".join([*parts, "end of trees", ""])

@@ -82,14 +82,30 @@ class SpanTable:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The shares of a question's rarity that are said, each in [0, 1].
+
+    In a ``sentence``, in the one ``before`` and ``after`` it, and ``around``, in all three and the title: (S,) each; in a
+    ``passage`` with its title, and in a ``title``: (H,) each. ``missing``: (S,) rarity of the rarest term that sentence and
+    title lack.
+    """
+
+    sentence: np.ndarray
+    around: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    passage: np.ndarray
+    title: np.ndarray
+    missing: np.ndarray
+
+
 class HitContext:
     """All H hits laid end to end (M morphemes, S sentences), with where each of T terms of the question stands.
 
     ``*_base``: (H + 1,) where the morphemes, sentences, spans and characters of each hit begin. ``bounds``: (S, 2)
-    morpheme range, end exclusive. ``match``: (T, M). ``weights``: (T,) rarity, ``total`` their sum. The shares of
-    that sum found, each in [0, 1]: ``covered`` in a sentence, ``covered_before`` and ``covered_after`` in its
-    neighbours, ``covered_around`` in all three and the title, (S,); ``covered_passage`` and ``covered_title``, (H,).
-    ``missing``: (S,) rarity of the rarest term that sentence and title lack. ``promise``: (S,), by which spans are looked at.
+    morpheme range, end exclusive. ``match``: (T, M). ``weights``: (T,) rarity, ``total`` their sum; ``coverage``: the shares
+    of that sum. ``promise``: (S,), by which spans are looked at.
     """
 
     def __init__(
@@ -111,7 +127,9 @@ class HitContext:
         self.weights = np.array([lexicon.idf(t) for t in question.terms] or [1.0])
         self.total = max(float(self.weights.sum()), 1e-9)
         self.match = self._matches(question)
-        self._cover(question, views)
+        self.coverage = self._cover(question, views)
+        by_hit = 0.4 * self.coverage.passage - 0.02 * np.arange(len(views))
+        self.promise = self.coverage.sentence + 0.6 * self.coverage.around + by_hit[self.hit_of_sentence]
 
     def _matches(self, question: AnalyzedQuestion) -> np.ndarray:
         """Return which morpheme is which term, bool of shape (T, M)."""
@@ -126,7 +144,7 @@ class HitContext:
         """Return the share of the question's rarity that is there, (n,), by how far each term is, (T, n)."""
         return np.asarray(self.weights @ presence / self.total)
 
-    def _cover(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> None:
+    def _cover(self, question: AnalyzedQuestion, views: Sequence[AnalyzedPassage]) -> Coverage:
         """Find what share of the question's rarity each sentence, its neighbours, its passage and title hold."""
         inside = np.pad(np.cumsum(self.match, axis=1), ((0, 0), (1, 0)))
         here = inside[:, self.bounds[:, 1]] > inside[:, self.bounds[:, 0]]
@@ -139,12 +157,15 @@ class HitContext:
         terms = [term.rstrip("~") for term in question.terms] or ["\0"]
         in_title = np.array([[term in title for title in titles] for term in terms])
         titled = in_title[:, self.hit_of_sentence]
-        self.covered, self.covered_around = self._share(here), self._share(here | before | after | titled)
-        self.covered_before, self.covered_after = self._share(before), self._share(after)
-        self.covered_passage, self.covered_title = self._share(in_passage | in_title), self._share(in_title)
-        self.missing = (self.weights[:, None] * ~(here | titled)).max(axis=0)
-        by_hit = 0.4 * self.covered_passage - 0.02 * np.arange(len(views))
-        self.promise = self.covered + 0.6 * self.covered_around + by_hit[self.hit_of_sentence]
+        return Coverage(
+            sentence=self._share(here),
+            around=self._share(here | before | after | titled),
+            before=self._share(before),
+            after=self._share(after),
+            passage=self._share(in_passage | in_title),
+            title=self._share(in_title),
+            missing=(self.weights[:, None] * ~(here | titled)).max(axis=0),
+        )
 
     def promising_spans(self) -> np.ndarray:
         """Return which spans, of all hits laid end to end, stand in the most promising sentences: (C,)."""
@@ -179,24 +200,24 @@ class HitContext:
             "hit_rank": spans.hit,
             "passage_weight": (weight - weight.max())[spans.hit],
             "bigrams_covered": np.array(n_shared)[spans.hit] / max(len(sought), 1),
-            "title_covered": self.covered_title[spans.hit],
+            "title_covered": self.coverage.title[spans.hit],
             "title_in_question": np.array([bool(t) and t in compact for t in titles])[spans.hit],
-            "passage_covered": self.covered_passage[spans.hit],
+            "passage_covered": self.coverage.passage[spans.hit],
         }
 
     def of_sentence(self, spans: SpanTable) -> dict[str, np.ndarray]:
         """Tell how well each span's sentence fits the question."""
         ranks = np.argsort(np.argsort(-self.promise, kind="stable"), kind="stable")
-        best = np.maximum.reduceat(self.covered, self.sentence_base[:-1])
+        best = np.maximum.reduceat(self.coverage.sentence, self.sentence_base[:-1])
         return {
-            "sentence_covered": self.covered[spans.sentence],
-            "neighbours_covered": self.covered_around[spans.sentence],
-            "before_covered": self.covered_before[spans.sentence],
-            "after_covered": self.covered_after[spans.sentence],
-            "sentence_share": (self.covered / max(float(self.covered.max()), 1e-9))[spans.sentence],
+            "sentence_covered": self.coverage.sentence[spans.sentence],
+            "neighbours_covered": self.coverage.around[spans.sentence],
+            "before_covered": self.coverage.before[spans.sentence],
+            "after_covered": self.coverage.after[spans.sentence],
+            "sentence_share": (self.coverage.sentence / max(float(self.coverage.sentence.max()), 1e-9))[spans.sentence],
             "sentence_rank": ranks[spans.sentence],
-            "sentence_gap": best[spans.hit] - self.covered[spans.sentence],
-            "missing": self.missing[spans.sentence],
+            "sentence_gap": best[spans.hit] - self.coverage.sentence[spans.sentence],
+            "missing": self.coverage.missing[spans.sentence],
             "promise": self.promise[spans.sentence] - self.promise.max(),
         }
 

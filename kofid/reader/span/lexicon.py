@@ -56,8 +56,8 @@ class Lexicon:
                 raise _corrupt(directory / FILE, number)
             frequency[key] = int(count)
         n_documents = max(frequency.pop("", 2), 2)
-        for number, count in enumerate(frequency.values(), start=2):
-            if count > n_documents:  # a rarity below zero
+        for number, n in enumerate(frequency.values(), start=2):
+            if n > n_documents:  # a rarity below zero
                 raise _corrupt(directory / FILE, number)
         return cls(n_documents=n_documents, frequency=frequency)
 

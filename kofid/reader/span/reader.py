@@ -90,9 +90,9 @@ class PassageCache:
         for (key, passage), morphemes in zip(new.items(), analyze_many([p.text for p in new.values()]), strict=True):
             prepared[key] = prepare_passage(analyze_passage(passage, morphemes), lexicon, name_types)
         with self._lock:
-            for key, passage in prepared.items():
-                self._prepared[key] = passage
-                self._prepared.move_to_end(key)
+            self._prepared.update(prepared)
+            for key in prepared:
+                self._prepared.move_to_end(key)  # the oldest go first
             while len(self._prepared) > self._capacity:
                 self._prepared.popitem(last=False)
         return [prepared[p.id, p.title, p.text] for p in passages]
@@ -121,7 +121,7 @@ def find_candidates(
 class SpanReader:
     """Answers with spans of the passages, from a directory written by ``kofid.training.span``.
 
-    Of all candidates, the first trees of the first booster choose the ``n_likely`` that all trees then rank. A reader never
+    Of all candidates, the first trees choose the ``n_likely`` that all trees then rank. A reader never
     changes; several threads may ask it at once.
     """
 
@@ -155,7 +155,8 @@ class SpanReader:
             calibration = Calibration.parse(settings["calibration"])
         except (KeyError, TypeError, ValueError) as error:
             raise _corrupt(directory / "span.json") from error
-        return cls(Forest.load(directory, len(NAMES)), Words.load(directory), calibration, n_likely=n_likely)
+        forest = Forest.load(directory, len(NAMES), n_rough=_FIRST_TREES)
+        return cls(forest, Words.load(directory), calibration, n_likely=n_likely)
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
         """Return at most 5 distinct answers, best first, with their places in the passages."""
@@ -163,7 +164,7 @@ class SpanReader:
         if readable is None:
             return []
         candidates, answers = readable
-        rough = self._forest.predict_roughly(candidates.features, _FIRST_TREES)
+        rough = self._forest.predict_roughly(candidates.features)
         likely = np.argsort(-rough, kind="stable")[: self._n_likely]
         answers = [answers[i] for i in likely.tolist()]
         scores = self._forest.predict(candidates.features[likely])

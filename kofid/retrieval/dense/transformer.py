@@ -6,6 +6,7 @@ A saved encoder is a folder that sentence-transformers opens as it is, with the 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ class TransformerEncoder:
         self.normalize = normalize
         self.prompts = prompts
         self.dimension = int(model.config.hidden_size)
+        self._tokenizing = threading.Lock()
 
     @classmethod
     def load(cls, directory: str, *, pooling: str | None = None, normalize: bool | None = None) -> TransformerEncoder:
@@ -122,8 +124,13 @@ class TransformerEncoder:
 
     def pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of texts, without [CLS], [SEP] or </s>."""
-        rows: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        rows: list[list[int]] = self._tokens(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return rows
+
+    def _tokens(self, texts: Any, **options: Any) -> Any:
+        """Return what the tokenizer gives. It keeps where it cuts as a state of its own, so threads take turns."""
+        with self._tokenizing:
+            return self.tokenizer(texts, **options)
 
     def texts(self, rows: Sequence[list[int]]) -> list[str]:
         """Return the texts of tokens."""
@@ -131,7 +138,7 @@ class TransformerEncoder:
 
     def batch(self, rows: Rows, max_tokens: int) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` of shape (len(rows), longest), framed, cut at ``max_tokens``."""
-        framed = list(self.tokenizer("")["input_ids"])
+        framed = list(self._tokens("")["input_ids"])
         n_before = sum(token != self.tokenizer.eos_token_id for token in framed[:1])  # T5 frames a text at its end only
         room = _limit(self.model, max_tokens) - len(framed)
         ids = [[*framed[:n_before], *map(int, row[:room]), *framed[n_before:]] for row in rows]
@@ -141,7 +148,7 @@ class TransformerEncoder:
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> dict[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` of shape (len(texts), longest), cut at ``max_tokens``."""
         limit = _limit(self.model, max_tokens)
-        batch = self.tokenizer(list(texts), truncation=True, max_length=limit, padding=True, return_tensors="pt")
+        batch = self._tokens(list(texts), truncation=True, max_length=limit, padding=True, return_tensors="pt")
         return {name: batch[name] for name in ("input_ids", "attention_mask")}
 
     def embed(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -167,7 +174,7 @@ class TransformerEncoder:
         device = next(self.model.parameters()).device
         limit = _limit(self.model, max_tokens)
         with torch.inference_mode():
-            tokens = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if len(texts) else []
+            tokens = self._tokens(list(texts), truncation=True, max_length=limit)["input_ids"] if len(texts) else []
             for group in _group_by_length(tokens):
                 rows = self.tokenizer.pad({"input_ids": [ids for _, ids in group]}, return_tensors="pt")
                 batch = {name: rows[name].to(device) for name in ("input_ids", "attention_mask")}

@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 
 from kofid.retrieval.modes import AnalysisContext
-from kofid.retrieval.sparse.analysis import UnitAnalyses, analysis_pool
+from kofid.retrieval.sparse.analysis_pool import UnitAnalyses, analysis_pool
 from kofid.retrieval.sparse.analyzer import Analyzer
 from kofid.retrieval.sparse.segment import (
     MAX_PASSAGES,

@@ -114,7 +114,7 @@ class Scorer:
 
     def _count(self, segment: int, postings: Postings) -> int:
         live = self._live[segment]
-        return len(postings) if live is None else int(live[postings.once].sum() + live[postings.repeated].sum())
+        return len(postings) if live is None else int(live[postings.single].sum() + live[postings.repeated].sum())
 
     # --- scores ---
 
@@ -169,7 +169,7 @@ class Scorer:
             pairs = [pair for pair in zip(terms.weights, by_term, strict=True) if len(pair[1])]
             add_postings(scores, by_segment[number], pairs, self.ranking)
             for _, postings in pairs:
-                n_matched[postings.once] += 1
+                n_matched[postings.single] += 1
                 n_matched[postings.repeated] += postings.frequencies
         matched = np.flatnonzero(n_matched > 0)
         scores[matched] *= self.ranking.title_weight * (n_matched[matched] / sizes[matched]) ** 2
@@ -183,7 +183,7 @@ def add_postings(
     if not pairs:
         return
     weights = np.array([weight for weight, _ in pairs], np.float32)
-    owners, by_owner = _concatenate([p.once for _, p in pairs], weights)
+    owners, by_owner = _concatenate([p.single for _, p in pairs], weights)
     np.add.at(scores, owners, by_owner * statistics.single[owners])
     owners, by_owner = _concatenate([p.repeated for _, p in pairs], weights)
     if len(owners):
@@ -209,9 +209,9 @@ def _concatenate(owners: Sequence[Array], weights: Scores) -> tuple[Array, Score
 
 def restrict(postings: Postings, owners: npt.NDArray[np.uint16]) -> Postings:
     """Return the part of ``postings`` that concerns ``owners`` (ascending)."""
-    once, _ = _intersect(postings.once, owners)
+    single, _ = _intersect(postings.single, owners)
     repeated, places = _intersect(postings.repeated, owners)
-    return Postings(once, repeated, postings.frequencies[places])
+    return Postings(single, repeated, postings.frequencies[places])
 
 
 def _intersect(sorted_values: npt.NDArray[np.uint16], wanted: npt.NDArray[np.uint16]) -> tuple[Any, Any]:

@@ -39,12 +39,12 @@ _MAX_FREQUENCY = 255
 class Postings(NamedTuple):
     """Where a term occurs: the passages (or articles) that hold it once, those that repeat it, and how often."""
 
-    once: npt.NDArray[np.uint16]
+    single: npt.NDArray[np.uint16]
     repeated: npt.NDArray[np.uint16]
     frequencies: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return len(self.once) + len(self.repeated)
+        return len(self.single) + len(self.repeated)
 
 
 def hash_term(term: str, component: int = 0) -> int:
@@ -191,12 +191,12 @@ class Field:
 
     def _read(self, start: int, stop: int, first: int, last: int) -> Postings:
         owners = self._owners.read(start, stop)
-        once = stop - start - (last - first)
-        if not 0 <= once <= stop - start or (len(owners) and int(owners.max()) >= self._n_owners):
+        n_single = stop - start - (last - first)
+        if not 0 <= n_single <= stop - start or (len(owners) and int(owners.max()) >= self._n_owners):
             raise corrupt_array(self._path)
         if first == last:
             return Postings(owners, _NOWHERE.repeated, _NOWHERE.frequencies)
-        return Postings(owners[:once], owners[once:], self._frequencies.read(first, last))
+        return Postings(owners[:n_single], owners[n_single:], self._frequencies.read(first, last))
 
 
 def _among(wanted: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from kofid.evaluation.comparison import System
 from kofid.evaluation.rankings import read_measures
 from kofid.evaluation.report import hit_curve
 from kofid.experiments.grid import Grid
+from kofid.storage.bundled import resource
 
 GRID = """
 index = "{folder}/kb"
@@ -106,6 +107,16 @@ def test_options_that_there_are_not_are_refused_before_any_work(folder: Path, tm
     (tmp_path / "g.toml").write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match="batch.*batch-size"):
         Grid.read(tmp_path / "g.toml", tmp_path)
+
+
+def test_the_grid_that_ships_is_read(folder: Path, tmp_path: Path) -> None:
+    text = resource("demo/grid.toml").read_text(encoding="utf-8")
+    here = text.replace('"kb"', f'"{folder}/kb"').replace('"resources/demo/questions.jsonl"', f'"{QUESTIONS}"')
+    (tmp_path / "g.toml").write_text(here, encoding="utf-8")
+    grid = Grid.read(tmp_path / "g.toml", tmp_path)
+    assert (grid.n_folds, grid.models, grid.epochs) == (2, ("default", "static:64"), (1,))
+    assert (grid.contrast.n_negatives, grid.options.batch_size, grid.options.weight_decay) == (3, 16, 0.0)
+    assert [fusion.method for fusion in grid.fusions] == ["max", "rrf"]
 
 
 def test_hit_curve_by_hand() -> None:

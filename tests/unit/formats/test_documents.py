@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from support.command_line import kofid
 
 from kofid.corpora import corpus_index
 from kofid.errors import InputError
-from kofid.formats import documents, read_corpus
+from kofid.evaluation.rankings import read_measures
+from kofid.experiments.grid import Grid
+from kofid.formats import documents, read_corpus, read_examples, read_questions
+from kofid.formats.convert import kind_of
 from kofid.formats.documents import documents_in, read_document
+from kofid.formats.user_dictionary import read_user_words
 
 TEXT = "울릉도 등대는 1954년에 처음 불을 밝혔다."
 OWPML = "http://www.hancom.co.kr/hwpml/2011"
@@ -184,12 +189,64 @@ def test_asking_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     asked = kofid("ask", "--corpus", notes, "울릉도 등대는 언제 처음 불을 밝혔나?", "--top", 2)
     assert asked.code == 0, asked.err
     assert asked.object["answer"] == "1954년"
-    first, second = asked.object["answers"]
-    assert first["answer"] == "1954년" and first["score"] > second["score"]
-    (only,) = kofid("ask", "--corpus", notes, "소풍", "--context-only").object["evidence"]
+    first, second = asked.object["nbest"]
+    assert first["answer"] == "1954년" and first["confidence"] > second["confidence"]
+    (only,) = kofid("ask", "--corpus", notes, "소풍", "--context-only").object["ctxs"]
     assert only["id"] == f"{notes / '소풍.hwpx'}#0"
     assert kofid("ask", "--corpus", notes, "--demo", "가").code == 2
     (tmp_path / "깨진.pdf").write_bytes(b"%PDF-1.4 nothing")
     for wrong in ("없음", "깨진.pdf"):  # both are named
         found = kofid("ask", "--corpus", tmp_path / wrong, "가")
         assert found.code == 3 and wrong in found.err and "EOF marker" not in found.err
+
+
+# --- names and kinds of files -----------------------------------------------------------------------------------
+
+
+def test_lock_files_are_passed_over(tmp_path: Path):
+    (tmp_path / "보고서.txt").write_text("이순신은 거북선을 이끌었다.", encoding="utf-8")
+    (tmp_path / "~$보고서.docx").write_bytes(b"\x05owner")
+    (tmp_path / "~$안").mkdir()
+    (tmp_path / "~$안" / "글.txt").write_text("글", encoding="utf-8")
+    assert list(documents_in(tmp_path)) == [str(tmp_path / "보고서.txt")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf_8_is_shown_escaped(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+    cache = tmp_path_factory.mktemp("cache")
+    (tmp_path / "가.txt").write_text("세종은 훈민정음을 만들었다.", encoding="utf-8")
+    latin = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
+    latin.write_text("이순신은 거북선을 이끌었다.", encoding="utf-8")
+    found = {passage.title: passage.id for passage in read_corpus([str(tmp_path)])}
+    assert found == {"가": f"{tmp_path}/가.txt#0", "caf\\xe9": f"{tmp_path}/caf\\xe9.txt#0"}
+    # The cached index of the folder knows it, too, and reads it anew when it changes.
+    index = corpus_index([str(tmp_path)], cache=cache)
+    assert index.search("거북선", 1)[0].passage.title == "caf\\xe9"
+    latin.write_text("강감찬은 귀주에서 크게 이겼다.", encoding="utf-8")
+    index = corpus_index([str(tmp_path)], cache=cache)
+    assert [hit.passage.title for hit in index.search("귀주", 3)] == ["caf\\xe9"]
+    latin.write_bytes(b"")
+    with pytest.raises(InputError, match="caf.*xe9"):
+        read_document(str(latin))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_refused_and_do_not_hang(tmp_path: Path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    for read in (read_corpus, read_questions, read_examples, read_user_words, kind_of, read_measures):
+        with pytest.raises(InputError, match="pipe.jsonl"):
+            list(read([str(pipe)] if read is read_corpus else str(pipe)))  # type: ignore[operator]
+    with pytest.raises(InputError, match="pipe.toml"):
+        os.mkfifo(tmp_path / "pipe.toml")
+        Grid.read(tmp_path / "pipe.toml", tmp_path)
+    with pytest.raises(InputError, match="/dev/zero"):
+        list(read_corpus(["/dev/zero"]))
+
+
+def test_a_pipe_that_is_open_already_is_read():
+    reading, writing = os.pipe()
+    os.write(writing, '{"question": "누가?", "answers": ["이순신"]}\n'.encode())
+    os.close(writing)
+    assert [question.text for question in read_questions(f"/dev/fd/{reading}")] == ["누가?"]
+    os.close(reading)

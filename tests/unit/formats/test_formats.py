@@ -18,7 +18,7 @@ from backports import zstd
 from support.files import WriteLines
 
 from kofid.errors import InputError
-from kofid.evaluation.metrics import gold_rank
+from kofid.evaluation.metrics import gold_units
 from kofid.formats import is_question_file, read_corpus, read_examples, read_questions, write_examples
 from kofid.formats.passage_split import article_id, split_article
 from kofid.types import Example, Hit, Passage, Question
@@ -245,9 +245,9 @@ def test_article_id():
 
 
 def test_gold_id_may_name_an_article():
-    assert gold_rank(["세종#0", "이순신#4"], ["이순신"]) == 2
-    assert gold_rank(["세종#0", "이순신#4"], ["이순신#4"]) == 2
-    assert gold_rank(["세종#0", "이순신#4"], ["이순신#0"]) is None
+    assert gold_units(["세종#0", "이순신#4"], ["이순신"]) == [None, "이순신"]
+    assert gold_units(["세종#0", "이순신#4"], ["이순신#4"]) == [None, "이순신#4"]
+    assert gold_units(["세종#0", "이순신#4"], ["이순신#0"]) == [None, None]
 
 
 # --- bad corpora ---------------------------------------------------------------------------------------------
@@ -411,7 +411,7 @@ def test_other_encodings_are_refused_with_a_hint_and_read_when_told(tmp_path: Pa
     with pytest.raises(InputError) as error:
         corpus(path)
     assert f"{path}:1" in str(error.value)
-    assert "--encoding " + ("cp949" if encoding == "cp949" else "utf-16") in str(error.value)
+    assert f"encoding={'cp949' if encoding == 'cp949' else 'utf-16'}" in str(error.value)
     assert corpus(path, encoding=encoding) == PASSAGES
 
 

@@ -419,6 +419,45 @@ def test_answers_are_pieces_of_the_passage_as_it_is(
     assert [a.confidence for a in apart] == pytest.approx(confidences, abs=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("gives_types", [False, True])
+def test_token_types_are_fed_where_the_tokenizer_gives_them(
+    tmp_path: Path, wordpiece: BertTokenizer, gives_types: bool
+) -> None:
+    """Against a loop of plain Transformers calls: a RoBERTa with two types, its tokenizer with or without them."""
+    torch.manual_seed(5)
+    config = RobertaConfig(
+        vocab_size=len(wordpiece), type_vocab_size=2, max_position_embeddings=130, pad_token_id=1, **SHAPE
+    )
+    model = RobertaForQuestionAnswering(config)
+    model.roberta.embeddings.token_type_embeddings.weight.normal_(std=2.0)  # types matter
+    for weight in (model.qa_outputs.weight, model.roberta.embeddings.word_embeddings.weight):
+        weight.normal_(std=1.0)
+    bert_words(tmp_path, model, wordpiece)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    names = ["input_ids", *(["token_type_ids"] if gives_types else []), "attention_mask"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | {"model_input_names": names}))
+    reader = ExtractiveReader.load(str(tmp_path))
+    plain, words = RobertaForQuestionAnswering.from_pretrained(tmp_path).eval(), reader.tokenizer
+    for example in EXAMPLES:
+        question, text = example.question.text, example.hits[0].passage.text
+        inputs = words(question, text, return_tensors="pt")
+        assert ("token_type_ids" in inputs) == gives_types
+        output = plain(**inputs)
+        offsets = words(question, text, return_offsets_mapping=True)
+        inside = [i for i, part in enumerate(offsets.sequence_ids()) if part == 1]
+        starts, ends = output.start_logits[0], output.end_logits[0]
+        pairs = [(i, j) for i in inside for j in inside if i <= j < i + reader.spans.max_answer_tokens]
+        spans = {(i, j): float(starts[i] + ends[j]) for i, j in pairs}
+        windows = reader.windows(question, [example.hits[0].passage])
+        (scores,) = reader._score(windows)
+        found = {(i, j): value for value, i, j in scores.best}
+        assert found == pytest.approx({pair: spans[pair] for pair in found}, abs=1e-4)
+        assert max(found, key=found.__getitem__) == max(spans, key=spans.__getitem__)
+        batch, _ = reader.batch(windows)
+        assert ("token_type_ids" in batch) == gives_types
+
+
 def test_settings_are_kept(tmp_path: Path) -> None:
     reader = fresh_extractive("tiny", TEXTS, Spans(64, 16, 7, "window"), vocab_size=300)
     (tmp_path / "model").mkdir()

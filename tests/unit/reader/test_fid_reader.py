@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,15 +14,24 @@ from support.twins import enliven, gpt2_config, lively, t5_config
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, T5ForConditionalGeneration, T5Tokenizer
 
+from kofid.reader.confidence import Confidence, plain_confidence
 from kofid.reader.fid import generation as generate_module
 from kofid.reader.fid import passage_scores as scores_module
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.checkpoints import join, open_gpt2
 from kofid.reader.fid.config import Decoding, Variant
 from kofid.reader.fid.generation import Decoded
-from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target, parse_target
+from kofid.reader.fid.inputs import (
+    encode_inputs,
+    encode_targets,
+    format_input,
+    format_target,
+    parse_target,
+    pointed_first,
+    token_rows,
+)
 from kofid.reader.fid.reader import FiDReader, open_tokenizer
-from kofid.training.tokenizers import train_tokenizer
+from kofid.training.tokenizers import train_tokenizer, train_wordpiece
 from kofid.types import Hit, Passage
 
 TEXTS = [
@@ -86,6 +96,21 @@ def test_passages_lie_one_after_another(tokenizer: T5Tokenizer, pointing: bool) 
     assert (empty.input_ids.tolist(), empty.lengths, empty.n_passages) == ([], [], [0])
 
 
+@pytest.mark.parametrize("max_tokens", [1, 2, 5, 12, 100])
+def test_tokens_are_cut_as_transformers_cuts_them(
+    tokenizer: T5Tokenizer, gpt2_tokenizer: PreTrainedTokenizerFast, max_tokens: int
+) -> None:
+    bert = train_wordpiece(TEXTS, 300)
+    texts = ["", "세종", *TEXTS]
+    for each in (tokenizer, gpt2_tokenizer, bert):
+        rows = token_rows(each, texts, max_tokens)
+        if max_tokens > each.num_special_tokens_to_add():
+            expected = copy.deepcopy(each)(texts, truncation=True, max_length=max_tokens)["input_ids"]
+            assert rows == expected
+        assert each.backend_tokenizer.truncation is None  # the tokenizer is as it was
+    assert token_rows(tokenizer, [], 5) == []
+
+
 def test_labels_leave_padding_out(tokenizer: T5Tokenizer) -> None:
     labels = encode_targets(tokenizer, ["세종", "경주 토함산에 있다"])
     short = tokenizer("세종")["input_ids"]
@@ -136,12 +161,14 @@ Scripted = Callable[..., FiDReader]
 
 @pytest.fixture
 def scripted(tokenizer: T5Tokenizer, monkeypatch: pytest.MonkeyPatch) -> Scripted:
-    """Return a function that makes a reader whose model says ``text`` and attends to passages as ``attended`` says."""
+    """Return a function that makes a reader of which the model says ``texts``, best first, and attends to passages as ``attended`` says."""
 
-    def make(text: str, attended: Sequence[float], n_context: int = 10, pointing: bool = False) -> FiDReader:
-        ids = tokenizer(text)["input_ids"][:-1]
-        decoded = Decoded(ids, [math.log(0.5), math.log(0.5)])
-        monkeypatch.setattr(generate_module, "generate_n_best", lambda *_: [[decoded]])
+    def make(*texts: str, attended: Sequence[float], n_context: int = 10, pointing: bool = False) -> FiDReader:
+        n_best = [
+            Decoded(tokenizer(text)["input_ids"][:-1], [math.log(0.5), math.log(0.5 / rank)])
+            for rank, text in enumerate(texts, 1)
+        ]
+        monkeypatch.setattr(generate_module, "generate_n_best", lambda *_: [n_best])
         monkeypatch.setattr(scores_module, "score_passages", lambda _, e: [list(attended[: len(e[0].lengths)])])
         model = lively(variant=Variant(pointing=pointing), vocab_size=len(tokenizer))
         return FiDReader(model, tokenizer, n_context=n_context)
@@ -151,19 +178,19 @@ def scripted(tokenizer: T5Tokenizer, monkeypatch: pytest.MonkeyPatch) -> Scripte
 
 def test_an_answer_comes_with_the_passage_that_says_it(scripted: Scripted) -> None:
     # The model attends most to the last passage, but only the second says 김대성.
-    (answer,) = scripted("김대성", (0.1, 0.2, 0.9)).read("석굴암은 누가 지었나?", hits_of(PASSAGES))
+    (answer,) = scripted("김대성", attended=(0.1, 0.2, 0.9)).read("석굴암은 누가 지었나?", hits_of(PASSAGES))
     assert (answer.text, answer.passage, answer.cited) == ("김대성", PASSAGES[1], ())
     assert answer.confidence == pytest.approx(0.25)  # 1/2 x 1/2
     assert PASSAGES[1].text[answer.start : answer.end] == "김대성"
 
 
 def test_an_answer_that_no_passage_says_has_no_span(scripted: Scripted) -> None:
-    (answer,) = scripted("이순신", (0.1, 0.9, 0.2)).read("누구인가?", hits_of(PASSAGES))
+    (answer,) = scripted("이순신", attended=(0.1, 0.9, 0.2)).read("누구인가?", hits_of(PASSAGES))
     assert (answer.passage, answer.start, answer.end) == (PASSAGES[1], None, None)
 
 
 def test_only_the_first_passages_are_read(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = scripted("세종", (0.1, 0.9, 0.2), n_context=2)
+    reader = scripted("세종", attended=(0.1, 0.9, 0.2), n_context=2)
     seen: list[Batch] = []
     encode = reader.model.encode
     monkeypatch.setattr(reader.model, "encode", lambda batch: [seen.append(batch), encode(batch)][1])
@@ -175,26 +202,57 @@ def test_only_the_first_passages_are_read(scripted: Scripted, monkeypatch: pytes
 
 
 def test_nothing_to_read_is_no_answer(scripted: Scripted) -> None:
-    assert scripted("세종", (0.1,)).read("누가?", []) == []
-    assert scripted("세종", (0.1,)).read("  ", hits_of(PASSAGES[:1])) == []
-    assert scripted("", (0.1,)).read("누가?", hits_of(PASSAGES[:1])) == []
-    assert scripted("index: 1 answer: ", (0.1,), pointing=True).read("누가?", hits_of(PASSAGES[:1])) == []
+    assert scripted("세종", attended=(0.1,)).read("누가?", []) == []
+    assert scripted("세종", attended=(0.1,)).read("  ", hits_of(PASSAGES[:1])) == []
+    assert scripted("", attended=(0.1,)).read("누가?", hits_of(PASSAGES[:1])) == []
+    assert scripted("index: 1 answer: ", attended=(0.1,), pointing=True).read("누가?", hits_of(PASSAGES[:1])) == []
 
 
 def test_a_pointing_reader_cites(scripted: Scripted) -> None:
     # It attends most to the first passage, which also says the answer, but points to the third and the second.
-    (answer,) = scripted("index: 3 2 9 answer: 세종", (0.9, 0.2, 0.1), pointing=True).read("누가?", hits_of(PASSAGES))
+    (answer,) = scripted("index: 3 2 9 answer: 세종", attended=(0.9, 0.2, 0.1), pointing=True).read(
+        "누가?", hits_of(PASSAGES)
+    )
     assert (answer.text, answer.passage, answer.cited) == ("세종", PASSAGES[2], ("p3", "p2"))
     assert (answer.start, answer.end) == (None, None)
-    (answer,) = scripted("index: 1 answer: 세종", (0.1, 0.2, 0.9), pointing=True).read("누가?", hits_of(PASSAGES))
+    (answer,) = scripted("index: 1 answer: 세종", attended=(0.1, 0.2, 0.9), pointing=True).read(
+        "누가?", hits_of(PASSAGES)
+    )
     assert (answer.passage, answer.start, answer.end, answer.cited) == (PASSAGES[0], 0, 2, ("p1",))
+
+
+def test_all_beams_come_with_their_own_passages(scripted: Scripted) -> None:
+    reader = scripted("세종", "김대성", "《세종》", "", "서울", attended=(0.1, 0.2, 0.9))
+    first, second, third = reader.read("누가?", hits_of(PASSAGES))
+    assert [(a.text, a.passage) for a in (first, second)] == [("세종", PASSAGES[0]), ("김대성", PASSAGES[1])]
+    # 《세종》 is 세종 once more, and nothing is no answer. The fifth best, 1/2 x 1/10, stands nowhere.
+    assert (third.text, third.passage, third.start) == ("서울", PASSAGES[2], None)
+    assert [a.confidence for a in (first, second, third)] == pytest.approx([1 / 4, 1 / 8, 1 / 20])
+    assert PASSAGES[1].text[second.start : second.end] == "김대성"
+    # Where the best is nothing, the reader says nothing.
+    assert scripted("", "세종", attended=(0.1, 0.2, 0.9)).read("누가?", hits_of(PASSAGES)) == []
+    pointing = scripted("index: 3 answer: 세종", "김대성", attended=(0.9, 0.1, 0.2), pointing=True)
+    first, second = pointing.read("누가?", hits_of(PASSAGES))
+    assert (first.passage, first.cited) == (PASSAGES[2], ("p3",)) and (second.passage, second.cited) == (
+        PASSAGES[1],
+        (),
+    )
+
+
+def test_passages_pointed_to_come_first() -> None:
+    hits = hits_of(PASSAGES)
+    # FiD-Light, section 3.3: those pointed to in their order, the rest as they were.
+    assert [hit.passage.id for hit in pointed_first(hits, ("p3",))] == ["p3", "p1", "p2"]
+    assert [hit.passage.id for hit in pointed_first(hits, ("p3", "p2"))] == ["p3", "p2", "p1"]
+    assert pointed_first(hits, ()) == pointed_first(hits, ("elsewhere",)) == hits
+    assert pointed_first(hits, ("p2",))[0] is hits[1]
 
 
 def test_a_reader_that_points_nowhere_falls_back_on_attention(scripted: Scripted) -> None:
     for text in ("index: 9 answer: 세종", "index: answer: 세종", "세종"):
-        (answer,) = scripted(text, (0.1, 0.2, 0.9), pointing=True).read("누가?", hits_of(PASSAGES))
+        (answer,) = scripted(text, attended=(0.1, 0.2, 0.9), pointing=True).read("누가?", hits_of(PASSAGES))
         assert (answer.text, answer.passage, answer.cited) == ("세종", PASSAGES[0], ())
-    (answer,) = scripted("index: 1 answer: 세종", (0.1, 0.9, 0.2)).read("누가?", hits_of(PASSAGES))
+    (answer,) = scripted("index: 1 answer: 세종", attended=(0.1, 0.9, 0.2)).read("누가?", hits_of(PASSAGES))
     assert answer.text == "index: 1 answer: 세종" and answer.cited == ()  # one that was not trained to point
 
 
@@ -251,6 +309,36 @@ def test_score_keeps_order_and_batches_agree(tokenizer: T5Tokenizer) -> None:
         assert [h.passage for h in row] == [h.passage for h in hits]
         assert all(h.source == "reader" and math.isfinite(h.score) for h in row)
         assert [h.score for h in row] == pytest.approx([h.score for h in other], abs=1e-5)
+
+
+def test_only_the_first_passages_are_scored(tokenizer: T5Tokenizer) -> None:
+    reader = FiDReader(lively(vocab_size=len(tokenizer)), tokenizer)
+    hits = hits_of([*PASSAGES, *(Passage(f"q{i}", "", "") for i in range(3))])
+    (scored,), (alone,) = reader.score([("누가?", hits)], n_context=2), reader.score([("누가?", hits[:2])])
+    assert scored[:2] == alone
+    # The rest stay behind those, in their order.
+    assert [h.passage for h in scored] == [h.passage for h in hits]
+    assert min(h.score for h in scored[:2]) > scored[2].score > scored[3].score > scored[4].score > scored[5].score
+    (whole,) = reader.score([("누가?", hits)], n_context=6)
+    assert whole == next(reader.score([("누가?", hits)])) and whole[0].score != scored[0].score
+    assert [list(reader.score([("누가?", [])], n_context=2))] == [[[]]]
+
+
+def test_another_reader_is_made_by_changing_options(tokenizer: T5Tokenizer) -> None:
+    reader = FiDReader(lively(vocab_size=len(tokenizer)), tokenizer, confidence=Confidence(0.0, 1.0, 2.0))
+    other = reader.with_options(n_context=3, max_tokens=7, decoding=Decoding(answer_tokens=5))
+    assert (other.n_context, other.max_tokens, other.decoding.answer_tokens) == (3, 7, 5)
+    assert (reader.n_context, reader.max_tokens, reader.decoding.answer_tokens) == (10, 250, 32)
+    assert other.model is reader.model and other.tokenizer is tokenizer and other.confidence == reader.confidence
+    assert reader.with_options(plain=True).confidence is plain_confidence
+
+
+def test_a_tokenizer_that_does_not_name_the_end_stays_as_it_was(gpt2_tokenizer: PreTrainedTokenizerFast) -> None:
+    nameless = copy.deepcopy(gpt2_tokenizer)
+    nameless.eos_token = None
+    reader = FiDReader(lively(vocab_size=len(gpt2_tokenizer)), gpt2_tokenizer, nameless)
+    assert reader.decoder_tokenizer.eos_token_id == reader.model.end_token == 1
+    assert nameless.eos_token_id is None
 
 
 def test_score_of_questions_without_hits(tokenizer: T5Tokenizer) -> None:

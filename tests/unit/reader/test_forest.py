@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lightgbm
@@ -65,13 +66,21 @@ def folder(tmp_path: Path, boosters: list[lightgbm.Booster]) -> Path:
 def test_scores_are_the_mean_of_lightgbm_s_own(
     folder: Path, boosters: list[lightgbm.Booster], features: np.ndarray
 ) -> None:
-    forest = Forest.load(folder, N)
+    forest = Forest.load(folder, N, n_rough=4)
     rows = [booster.predict(features, num_threads=1) for booster in boosters]
     np.testing.assert_array_equal(forest.predict(features), np.mean(rows, axis=0))
-    np.testing.assert_array_equal(forest.predict_roughly(features, 4), boosters[0].predict(features, num_iteration=4))
+    np.testing.assert_array_equal(forest.predict_roughly(features), boosters[0].predict(features, num_iteration=4))
     assert np.std(rows[0]) > 0.1 and not np.array_equal(rows[0], rows[1])
     # A table that is no row-major float32 block gives the same.
     np.testing.assert_array_equal(forest.predict(np.asfortranarray(features)[::2]), forest.predict(features)[::2])
+
+
+def test_threads_do_not_change_each_other_s_number_of_trees(folder: Path, features: np.ndarray) -> None:
+    forest = Forest.load(folder, N, n_rough=4)
+    whole, rough = forest.predict(features), forest.predict_roughly(features)
+    calls = [(forest.predict, whole), (forest.predict_roughly, rough)] * 500
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda call: np.array_equal(call[0](features), call[1]), calls))
 
 
 def test_an_old_model_of_one_file_is_one_booster(
@@ -79,7 +88,7 @@ def test_an_old_model_of_one_file_is_one_booster(
 ) -> None:
     (tmp_path / "model.txt").write_text(boosters[1].model_to_string())  # with all that LightGBM writes
     expected = boosters[1].predict(features, num_threads=1)
-    np.testing.assert_array_equal(Forest.load(tmp_path, N).predict(features), expected)
+    np.testing.assert_array_equal(Forest.load(tmp_path, N, n_rough=4).predict(features), expected)
 
 
 def test_a_tree_of_one_leaf_is_read(tmp_path: Path, features: np.ndarray) -> None:
@@ -88,7 +97,7 @@ def test_a_tree_of_one_leaf_is_read(tmp_path: Path, features: np.ndarray) -> Non
     booster = lightgbm.train({"objective": "lambdarank", "verbosity": -1}, data, 1)
     save_forest([booster.model_to_string()], tmp_path)
     assert "num_leaves=1\n" in (tmp_path / "model-0.txt").read_text()
-    np.testing.assert_array_equal(Forest.load(tmp_path, N).predict(features), booster.predict(features))
+    np.testing.assert_array_equal(Forest.load(tmp_path, N, n_rough=4).predict(features), booster.predict(features))
 
 
 def test_what_is_written_is_what_predicting_needs(folder: Path, boosters: list[lightgbm.Booster]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kofid.corpora import demo_index
 from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats import read_questions
 from kofid.korean.answers import robust_match
@@ -30,6 +29,7 @@ from kofid.reader.span.reader import (
     distinct_answers,
     find_candidates,
 )
+from kofid.retrieval.index import Index
 from kofid.storage.artifacts import open_artifact
 from kofid.storage.bundled import resource
 from kofid.training.span import fit_span
@@ -256,11 +256,11 @@ def test_reads_passages_it_has_not_seen(reader: SpanReader) -> None:
     assert reader.read("최무선은 언제 태어났나요?", hits)[0].text == "1325년"
 
 
-def test_the_first_trees_lose_no_answer(tmp_path: Path) -> None:
-    reader, index = open_reader("span"), demo_index(tmp_path)
+def test_the_first_trees_lose_no_answer(demo_index: Index) -> None:
+    reader = open_reader("span")
     patient = SpanReader.load(open_artifact(resource("models/span"), "reader").directory, n_likely=100_000)
     questions = [q.text for q in read_questions(str(resource("demo/questions.jsonl")))][::40]
-    hits = [index.search(question, 10) for question in questions]
+    hits = [demo_index.search(question, 10) for question in questions]
     quick = [reader.read(question, found) for question, found in zip(questions, hits, strict=True)]
     assert len(quick) > 20 and all(quick)
     assert quick == [patient.read(question, found) for question, found in zip(questions, hits, strict=True)]

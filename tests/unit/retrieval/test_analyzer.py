@@ -36,13 +36,13 @@ from kofid.storage.bundled import resource
 def analyze(spec: str, text: str, **options: object) -> list[list[str]]:
     """Return the terms of ``text`` by component, all its words' one after another."""
     analyzer = Analyzer(parse_components(spec), **options)
-    found = analyzer.analyze(analyzer.units(text))
-    return [[term for analysis in found for term in analysis[c]] for c in range(len(analyzer.components))]
+    result = analyzer.analyze(analyzer.units(text))
+    return [[term for analysis in result for term in analysis[c]] for c in range(len(analyzer.components))]
 
 
 def terms(spec: str, text: str, **options: object) -> list[str]:
-    (found,) = analyze(spec, text, **options)
-    return found
+    (result,) = analyze(spec, text, **options)
+    return result
 
 
 # --- words ---------------------------------------------------------------------------------------------------
@@ -68,15 +68,15 @@ def test_words(text: str, words: list[str]):
 def test_long_words_are_cut():
     assert words_of("가" * 85 + " 나") == ["가" * 40, "가" * 40, "가" * 5, "나"]
     # 1,000,000 / 40 = 25,000 pieces, each of one morpheme and 39 bigrams
-    found = Analyzer().analyze(words_of("a" * 1_000_000))
-    assert len(found) == 25_000 and all(analysis == [["a" * 40], ["aa"] * 39] for analysis in found)
+    result = Analyzer().analyze(words_of("a" * 1_000_000))
+    assert len(result) == 25_000 and all(analysis == [["a" * 40], ["aa"] * 39] for analysis in result)
 
 
 # --- kiwi ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "result"),
     [
         ("이순신은", ["이순신"]),
         ("꽃", ["꽃"]),
@@ -95,8 +95,8 @@ def test_long_words_are_cut():
         ("😀", []),
     ],
 )
-def test_content_morphemes(text: str, found: list[str]):
-    assert terms("kiwi", text) == found
+def test_content_morphemes(text: str, result: list[str]):
+    assert terms("kiwi", text) == result
 
 
 @pytest.mark.parametrize("particle", ["은", "이", "을", "의", "에게", "까지", "이라고"])
@@ -110,8 +110,8 @@ def test_terms_keep_order_and_count():
 
 @pytest.mark.parametrize("word", ["이순신은", "먹는다", "누구는"])
 def test_all_morphemes(word: str):
-    found = {"이순신은": ["이순신", "은"], "먹는다": ["먹", "는다"], "누구는": ["누구", "는"]}
-    assert terms("kiwi-all", word) == found[word]
+    morphemes = {"이순신은": ["이순신", "은"], "먹는다": ["먹", "는다"], "누구는": ["누구", "는"]}
+    assert terms("kiwi-all", word) == morphemes[word]
 
 
 def test_other_tags():
@@ -165,7 +165,7 @@ def test_what_only_stands_side_by_side_is_no_compound():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "result"),
     [
         ("이순신은", ["이순", "순신", "신은"]),
         ("꽃", ["꽃"]),
@@ -178,8 +178,8 @@ def test_what_only_stands_side_by_side_is_no_compound():
         ("", []),
     ],
 )
-def test_bigrams(text: str, found: list[str]):
-    assert terms("bigram", text) == found
+def test_bigrams(text: str, result: list[str]):
+    assert terms("bigram", text) == result
 
 
 def test_bigrams_do_not_reach_over_spaces():
@@ -213,8 +213,8 @@ def test_hanja_reading(hanja: str, reading: str):
 
 @pytest.mark.parametrize("spec", ["kiwi", "bigram"])
 def test_hanja_share_terms_with_their_reading(spec: str):
-    asked = set(terms(spec, "이순신"))
-    assert asked and asked <= set(terms(spec, "李舜臣이"))
+    reading = set(terms(spec, "이순신"))
+    assert reading and reading <= set(terms(spec, "李舜臣이"))
 
 
 # --- subwords ------------------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ def test_wide_and_compatibility_letters_are_folded():
 
 
 def test_terms_of_one_unit_do_not_depend_on_the_others():
-    found = Analyzer().analyze(["이순신은", "", "세종은", "이순신은"])
-    assert found == [
+    result = Analyzer().analyze(["이순신은", "", "세종은", "이순신은"])
+    assert result == [
         [["이순신"], ["이순", "순신", "신은"]],
         [[], []],
         [["세종"], ["세종", "종은"]],
@@ -265,8 +265,8 @@ def test_terms_of_one_unit_do_not_depend_on_the_others():
 
 
 def test_many_units_come_back_in_order():
-    found = Analyzer(parse_components("kiwi")).analyze([f"{n}장" for n in range(2_500)])
-    assert [analysis[0][0] for analysis in found] == [str(n) for n in range(2_500)]
+    result = Analyzer(parse_components("kiwi")).analyze([f"{n}장" for n in range(2_500)])
+    assert [analysis[0][0] for analysis in result] == [str(n) for n in range(2_500)]
 
 
 # --- sums ----------------------------------------------------------------------------------------------------
@@ -337,8 +337,8 @@ def test_kept_analysis_is_read_back(spec: str, unit: str):
 
 def test_kept_subwords_are_read_back(tokenizer: Path):
     analyzer = Analyzer(parse_components(f"hf:{tokenizer}+bigram"))
-    kept = analyzer.encode([["거북", "##선"], ["거북", "북선"]])
-    assert analyzer.decode("거북선", kept) == [["거북", "##선"], ["거북", "북선"]]
+    stored = analyzer.encode([["거북", "##선"], ["거북", "북선"]])
+    assert analyzer.decode("거북선", stored) == [["거북", "##선"], ["거북", "북선"]]
 
 
 def test_only_what_is_costly_is_kept():
@@ -364,11 +364,11 @@ def test_settings():
 
 
 def test_other_kiwi_is_refused_with_both_shown(monkeypatch: pytest.MonkeyPatch):
-    there = Analyzer().settings
+    stored = Analyzer().settings
     here = morphology.kiwi_version()
     monkeypatch.setattr(morphology, "kiwi_version", lambda: "kiwipiepy 99")
     with pytest.raises(IncompatibleArtifactError) as error:
-        Analyzer.from_settings(there, [1.0, 1.0])
+        Analyzer.from_settings(stored, [1.0, 1.0])
     assert here in str(error.value) and "kiwipiepy 99" in str(error.value)
 
 
@@ -412,7 +412,7 @@ def test_words_analysed_alone_agree_with_words_in_their_sentences():
     together = within.analyze([unit for p in passages for unit in within.units(p.text)])
     n, same = 0, 0
     for passage, (sentence_terms,) in zip(passages, together, strict=True):
-        word_terms = [term for (found,) in alone.analyze(alone.units(passage.text)) for term in found]
+        word_terms = [term for (result,) in alone.analyze(alone.units(passage.text)) for term in result]
         n += len(word_terms) + len(sentence_terms)
         same += 2 * (Counter(word_terms) & Counter(sentence_terms)).total()
     # Of 16,634 terms by words and 16,306 by sentences 15,243 are the same: 0.9255 (2 · 15,243 / 32,940), with Kiwi 0.24.1.

@@ -23,7 +23,7 @@ from kofid.korean import kiwi as morphology
 from kofid.retrieval import build as indexing
 from kofid.retrieval.build import build_index, has_interrupted_build, record_ranking, update_index
 from kofid.retrieval.index import Index
-from kofid.retrieval.sparse import analysis, segment
+from kofid.retrieval.sparse import analysis_pool, segment
 from kofid.retrieval.sparse import builder as build
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
 from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
@@ -56,7 +56,7 @@ def in_one_piece(path: Path, passages: Iterable[Passage], analyzer: Analyzer = W
     return index
 
 
-def found(index: Index, question: str, k: int = 10) -> list[tuple[str, float]]:
+def ranked(index: Index, question: str, k: int = 10) -> list[tuple[str, float]]:
     return [(hit.passage.id, hit.score) for hit in index.search(question, k)]
 
 
@@ -73,12 +73,12 @@ def parts(index: Index) -> list[list[Passage]]:
 
 def test_many_segments_give_the_scores_of_one(tmp_path: Path, small_segments: None):
     passages = random_passages(random.Random(1), 150)
-    many, one = build_and_open(tmp_path / "many", passages), in_one_piece(tmp_path / "one", passages)
-    assert len(many.segments) > 6 and len(many) == len(one) == len(passages)
+    many, single = build_and_open(tmp_path / "many", passages), in_one_piece(tmp_path / "single", passages)
+    assert len(many.segments) > 6 and len(many) == len(single) == len(passages)
     rng = random.Random(2)
     for question in [random_question(rng) for _ in range(30)]:
-        assert many.score_sparse(question).tolist() == one.score_sparse(question).tolist()
-        assert found(many, question) == found(one, question) != []
+        assert many.score_sparse(question).tolist() == single.score_sparse(question).tolist()
+        assert ranked(many, question) == ranked(single, question) != []
 
 
 def test_many_segments_of_morphemes_give_the_scores_of_one(tmp_path: Path, small_segments: None, demo_index: Index):
@@ -91,7 +91,7 @@ def test_many_segments_of_morphemes_give_the_scores_of_one(tmp_path: Path, small
         "노벨상을 받은 사람",
     ):
         assert many.score_sparse(question).tolist() == demo_index.score_sparse(question).tolist()
-        assert found(many, question) == found(demo_index, question) != []
+        assert ranked(many, question) == ranked(demo_index, question) != []
 
 
 def test_passages_keep_their_order_places_and_text(tmp_path: Path, small_segments: None):
@@ -162,9 +162,9 @@ def test_analysis_in_batches_and_by_processes_is_the_same(tmp_path: Path, monkey
     passages = random_passages(random.Random(5), 60)
     analyzer = Analyzer(parse_components("bigram+whitespace"))
     build_and_open(tmp_path / "plain", passages, analyzer)
-    monkeypatch.setattr(analysis, "_BATCH", 7)
+    monkeypatch.setattr(analysis_pool, "_BATCH", 7)
     build_and_open(tmp_path / "batches", passages, analyzer)
-    monkeypatch.setattr(analysis, "_WORTH_A_POOL", 20)
+    monkeypatch.setattr(analysis_pool, "_WORTH_A_POOL", 20)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     build_and_open(tmp_path / "processes", passages, analyzer)
     segments = [files(tmp_path / name)["gen-1/0000.seg"] for name in ("plain", "batches", "processes")]
@@ -188,7 +188,7 @@ def test_words_forgotten_on_the_way_change_no_score(
 def test_a_segment_needs_no_terms(tmp_path: Path, small_segments: None):
     blank = [Passage(str(n), "", "?!") for n in range(120)]
     index = build_and_open(tmp_path / "kb", [*blank, Passage("word", "", "낱말")])
-    assert len(index.segments) == 3 and found(index, "낱말")[0][0] == "word"
+    assert len(index.segments) == 3 and ranked(index, "낱말")[0][0] == "word"
 
 
 # --- words and sentences -------------------------------------------------------------------------------------
@@ -197,9 +197,9 @@ def test_a_segment_needs_no_terms(tmp_path: Path, small_segments: None):
 def test_analyses_of_words_are_kept_where_they_were_seen_first(tmp_path: Path, small_segments: None):
     passages = [Passage(str(n), "제목은", "이순신은 다시" if n else "이순신은 처음") for n in range(130)]
     index = build_and_open(tmp_path / "kb", passages, Analyzer())
-    kept = [[part.analysis(word) for word in ("이순신은", "제목은", "다시", "없다")] for part in index.segments]
-    assert kept[0] == ["이순신\x1e".encode(), "제목\x1e".encode(), "다시\x1e".encode(), None]
-    assert kept[1:] == [[None] * 4] * 2
+    stored = [[part.analysis(word) for word in ("이순신은", "제목은", "다시", "없다")] for part in index.segments]
+    assert stored[0] == ["이순신\x1e".encode(), "제목\x1e".encode(), "다시\x1e".encode(), None]
+    assert stored[1:] == [[None] * 4] * 2
 
 
 def test_kept_words_are_asked_for_without_kiwi(tmp_path: Path, small_passages: list[Passage]):
@@ -247,9 +247,9 @@ def test_user_dictionary_is_kept(tmp_path: Path):
         tmp_path / "kb", [Passage("1", "", "무지개여울에 간다"), Passage("2", "", "여울에 무지개가")], analyzer
     )
     assert index.analyzer == analyzer
-    assert found(index, "무지개여울로")[0][0] == "1" and len(found(index, "무지개여울로")) == 1
+    assert ranked(index, "무지개여울로")[0][0] == "1" and len(ranked(index, "무지개여울로")) == 1
     update_index(tmp_path / "kb", add=[Passage("3", "", "무지개여울의 물")])
-    assert {passage_id for passage_id, _ in found(Index.open(tmp_path / "kb"), "무지개여울로")} == {"1", "3"}
+    assert {passage_id for passage_id, _ in ranked(Index.open(tmp_path / "kb"), "무지개여울로")} == {"1", "3"}
 
 
 def test_index_of_another_kiwi_is_not_opened(small_index: Path, monkeypatch: pytest.MonkeyPatch):
@@ -323,9 +323,9 @@ def test_resumed_build_finds_what_an_uninterrupted_one_does(
     tmp_path: Path, small_segments: None, corpus: list[Passage], after: int
 ):
     whole = build_and_open(tmp_path / "whole", corpus)
-    kept = interrupted(tmp_path / "kb", corpus, after)
-    assert len(kept) == {0: 0, 30: 0, 130: 1, 190: 2, 280: 4}[after]
-    assert has_interrupted_build(tmp_path / "kb") == bool(kept)
+    stored = interrupted(tmp_path / "kb", corpus, after)
+    assert len(stored) == {0: 0, 30: 0, 130: 1, 190: 2, 280: 4}[after]
+    assert has_interrupted_build(tmp_path / "kb") == bool(stored)
     resumed = build_and_open(tmp_path / "kb", corpus, resume=True)
     assert not has_interrupted_build(tmp_path / "kb") and sorted(p.name for p in (tmp_path / "kb").iterdir()) == [
         ".lock",
@@ -357,10 +357,10 @@ def test_resumed_build_is_byte_for_byte_the_uninterrupted_one(
 def test_resumed_build_reads_on_and_does_not_analyse_anew(
     tmp_path: Path, small_segments: None, corpus: list[Passage], monkeypatch: pytest.MonkeyPatch
 ):
-    kept = interrupted(tmp_path / "kb", corpus, 250)
-    segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in kept}
+    stored = interrupted(tmp_path / "kb", corpus, 250)
+    segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in stored}
     build_index(tmp_path / "kb", corpus, analyzer=WORDS, resume=True)
-    assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in kept} == segments and len(kept) > 2
+    assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in stored} == segments and len(stored) > 2
 
 
 def test_build_interrupted_twice(tmp_path: Path, small_segments: None, corpus: list[Passage]):
@@ -404,19 +404,19 @@ def test_resume_where_nothing_was_interrupted_is_a_build(tmp_path: Path, small_p
 def test_resume_with_other_settings_is_refused_and_loses_nothing(
     tmp_path: Path, small_segments: None, corpus: list[Passage], options: dict[str, Any]
 ):
-    kept = interrupted(tmp_path / "kb", corpus, 200)
+    stored = interrupted(tmp_path / "kb", corpus, 200)
     with pytest.raises(IncompatibleArtifactError, match="resume"):
         build_index(tmp_path / "kb", corpus, resume=True, **({"analyzer": WORDS} | options))
-    segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in kept}
+    segments = {name: (building(tmp_path / "kb") / name).stat().st_ino for name in stored}
     assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
-    assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in kept} == segments
+    assert {name: (tmp_path / "kb" / "gen-1" / name).stat().st_ino for name in stored} == segments
 
 
 def test_resume_with_other_passages_is_refused(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    kept = interrupted(tmp_path / "kb", corpus, 200)
+    stored = interrupted(tmp_path / "kb", corpus, 200)
     changed = [*corpus[:3], Passage(corpus[3].id, corpus[3].title, corpus[3].text + "."), *corpus[4:]]
     for other in (changed, corpus[1:], corpus[:40], []):
-        with pytest.raises(IncompatibleArtifactError, match=kept[0]):
+        with pytest.raises(IncompatibleArtifactError, match=stored[0]):
             build_index(tmp_path / "kb", other, analyzer=WORDS, resume=True)
     assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
 
@@ -424,17 +424,17 @@ def test_resume_with_other_passages_is_refused(tmp_path: Path, small_segments: N
 def test_resumed_build_forgets_segments_that_were_not_finished(
     tmp_path: Path, small_segments: None, corpus: list[Passage]
 ):
-    kept = interrupted(tmp_path / "kb", corpus, 200)
+    stored = interrupted(tmp_path / "kb", corpus, 200)
     unfinished = building(tmp_path / "kb")
     finished = sum(s["n_passages"] for s in json.loads((unfinished / JOURNAL).read_text())["segments"])
-    assert len(list(unfinished.glob("0*.seg"))) > len(kept) > 1
+    assert len(list(unfinished.glob("0*.seg"))) > len(stored) > 1
     index = build_and_open(tmp_path / "kb", corpus[:finished], resume=True)
-    assert list(index.passages) == corpus[:finished] and len(index.segments) == len(kept)
+    assert list(index.passages) == corpus[:finished] and len(index.segments) == len(stored)
 
 
 def test_segment_cut_short_by_a_kill_is_written_anew(tmp_path: Path, small_segments: None, corpus: list[Passage]):
-    kept = interrupted(tmp_path / "kb", corpus, 200)
-    half = building(tmp_path / "kb") / f"{len(kept):04}.seg"
+    stored = interrupted(tmp_path / "kb", corpus, 200)
+    half = building(tmp_path / "kb") / f"{len(stored):04}.seg"
     assert half.is_file()
     half.write_bytes(b"rubbish")
     assert list(build_and_open(tmp_path / "kb", corpus, resume=True).passages) == corpus
@@ -449,8 +449,8 @@ def same_as_rebuilt(index: Index, rebuilt: Index, questions: Sequence[str]) -> N
     assert len(index) == len(rebuilt) == sum(1 for _ in index.passages)
     every, anew = index.ranked(article_penalty=0.0), rebuilt.ranked(article_penalty=0.0)
     for question in questions:
-        assert dict(found(every, question, 9_999)) == dict(found(anew, question, 9_999))
-        ours, theirs = found(index, question, 9_999), found(rebuilt, question, 9_999)
+        assert dict(ranked(every, question, 9_999)) == dict(ranked(anew, question, 9_999))
+        ours, theirs = ranked(index, question, 9_999), ranked(rebuilt, question, 9_999)
         assert [score for _, score in ours] == [score for _, score in theirs]
 
 
@@ -522,8 +522,8 @@ def test_scores_after_a_deletion_by_hand(tmp_path: Path):
         *(pytest.approx(score) for score in slow.scores([("가", 0, 1.0), ("나", 0, 1.0)])),
         0.0,
     ]
-    assert [passage_id for passage_id, _ in found(index, "라 마 바 사 가")] == ["1", "2"]
-    assert found(index, "라") == [] and index.sparse.document_frequency("나", 0) == 1
+    assert [passage_id for passage_id, _ in ranked(index, "라 마 바 사 가")] == ["1", "2"]
+    assert ranked(index, "라") == [] and index.sparse.document_frequency("나", 0) == 1
 
 
 def test_unchanged_segments_are_the_same_files(tmp_path: Path, small_segments: None, corpus: list[Passage]):
@@ -550,7 +550,7 @@ def test_nothing_added_and_nothing_deleted_changes_nothing(tmp_path: Path, small
     assert update_index(tmp_path / "kb") == first.settings
     second = Index.open(tmp_path / "kb")
     assert files(first.artifact.directory) == {} != files(second.artifact.directory)  # the old generation is gone
-    assert found(second, "w0 w7") == found(first, "w0 w7")
+    assert ranked(second, "w0 w7") == ranked(first, "w0 w7")
     assert second.ranking == Ranking(Ranker("atire")) and second.artifact.settings["note"] == "x"
 
 

@@ -134,8 +134,8 @@ def test_static_vectors_by_hand() -> None:
         for token in second:
             encoder.model.weight[token, 1] = 4.0 / len(second)
     # 다리 (3, 0) and 거울 (0, 4): together (3, 4) / 5; nothing known has no direction
-    found = encoder.encode_questions(["다리 거울", "다리", ""])[:, :2]
-    np.testing.assert_allclose(found, [[0.6, 0.8], [1.0, 0.0], [0.0, 0.0]], atol=1e-6)
+    vectors = encoder.encode_questions(["다리 거울", "다리", ""])[:, :2]
+    np.testing.assert_allclose(vectors, [[0.6, 0.8], [1.0, 0.0], [0.0, 0.0]], atol=1e-6)
 
 
 def test_fresh_static_vectors_count_rare_tokens_more() -> None:
@@ -179,3 +179,12 @@ def test_a_broken_static_encoder_is_named(damage: str, tmp_path: Path) -> None:
         (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0}]))
     with pytest.raises(InputError, match=str(tmp_path)):
         load_encoder(str(tmp_path))
+
+
+def test_other_pooling_is_another_encoder_of_the_same_model() -> None:
+    encoder = bert()
+    cls = encoder.with_pooling("cls", normalize=True, prompts=("q: ", "p: "))
+    assert cls.kind() == {"pooling": "cls", "normalize": True, "prompts": ["q: ", "p: "]} and cls.model is encoder.model
+    assert encoder.kind() == {"pooling": "mean", "normalize": False, "prompts": ["", ""]}
+    assert encoder.with_pooling().kind() == encoder.kind()
+    assert (static().with_bits(8).bits, static().bits) == (8, 32)

@@ -1,4 +1,4 @@
-"""Retrieval over real Korean question sets: KOFID_DATA=FOLDER pytest -m data tests/test_data.py (20 minutes).
+"""Retrieval over real Korean question sets: KOFID_DATA=FOLDER pytest -m data tests/unit/retrieval/test_public_sets.py (20 minutes).
 
 FOLDER holds one folder a set with ``passages.jsonl`` and ``questions.jsonl`` or ``questions_train.jsonl`` (README,
 "수치"), and ``kowiki/*.jsonl.xz`` beside ``mrtydi/questions_dev.jsonl``.

@@ -14,12 +14,11 @@ from safetensors.torch import load
 from support.command_line import kofid
 from support.examples import EXAMPLES, write_fid
 from support.processes import Interrupted, interrupt_at
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
-from kofid.errors import UsageError
+from kofid.errors import InputError, UsageError
 from kofid.formats import read_examples
-from kofid.reader.fid.config import ScoreMethod
-from kofid.reader.fid.model import Variant
+from kofid.reader.fid.config import ScoreMethod, Variant
 from kofid.reader.kinds import ReaderKind
 from kofid.storage.artifacts import open_artifact
 from kofid.training.distill import distill
@@ -32,6 +31,7 @@ from kofid.types import Example, Passage
 FAST = TrainOptions(max_steps=3, batch_size=4, learning_rate=3e-3, save_steps=2, device="cpu")
 SHORT = ReadingLengths(n_context=2, max_tokens=48)
 FRESH = FreshModel(vocab_size=300)
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 50}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,11 @@ def test_an_skt_that_was_trained_goes_on_without_a_decoder(data: Path, reader: P
     assert weights_of(tmp_path / "more") != weights_of(tmp_path / "skt")
     with pytest.raises(UsageError, match="decoder"):  # a T5 has none of its own
         train_reader(data, tmp_path / "no", **skt, model=str(reader))
+    for folder in (open_artifact(reader, "reader").directory, tmp_path / "bert"):  # what is no GPT-2
+        if folder.name == "bert":
+            BertModel(BertConfig(**SMALL)).save_pretrained(folder)
+        with pytest.raises(InputError, match=folder.name):
+            train_reader(data, tmp_path / "no", **skt, model=str(reader), decoder=str(folder))
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=50)).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(UsageError, match="decoder="):  # two decoders
         train_reader(data, tmp_path / "no", **skt, model=str(tmp_path / "skt"), decoder=str(tmp_path / "gpt2"))

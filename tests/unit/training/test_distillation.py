@@ -198,10 +198,13 @@ def test_two_processes_learn_as_one_with_a_doubled_batch(tmp_path: Path) -> None
     one, two = (load_file(next((tmp_path / name).glob("gen-*/model.safetensors"))) for name in ("one", "two"))
     for name, weights in one.items():
         assert torch.allclose(weights, two[name], atol=2e-4)
-    refused = torchrun(
-        2, "kofid", *common.replace("train", "score", 1).split(), "--reader", "t5", "-o", "x", cwd=tmp_path
-    )
-    assert refused.returncode and not (tmp_path / "x").exists()
+
+
+def test_several_processes_do_not_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_examples(tmp_path / "scores.jsonl", EXAMPLES)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun does
+    done = kofid("distill", tmp_path / "scores.jsonl", "--stage", "score", "--reader", "t5", "-o", tmp_path / "x")
+    assert done.code == 2 and "--stage train" in done.err and not (tmp_path / "x").exists()
 
 
 def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:

@@ -117,7 +117,13 @@ def test_each_fold_is_a_run_of_its_own_from_the_base(make: Callable[[], Encoder]
     done = kofid("train-retriever", data, *made, "--folds", 3, "-o", tmp_path / "cv")
     assert done.code == 0, done.err
     rows = rows_of(tmp_path / "cv")
-    assert sorted(path.name for path in (tmp_path / "cv").iterdir()) == ["fold-1", "fold-2", "fold-3", "folds.json"]
+    assert sorted(path.name for path in (tmp_path / "cv").iterdir()) == [
+        ".kofid",
+        "fold-1",
+        "fold-2",
+        "fold-3",
+        "folds.json",
+    ]
     seen = set()
     for row, (train, held) in zip(rows, folds(ASKED, 3), strict=True):
         number = row["fold"]

@@ -88,8 +88,9 @@ class IndexSettings:
         if "ranking" not in entry:
             raise IncompatibleArtifactError(
                 say(
-                    f"{path}: 예전 kofid가 만든 색인이라 읽을 수 없습니다. 색인을 다시 만드세요.",
-                    f"{path}: an index of an earlier kofid, which cannot be read; build the index again",
+                    f"{path}: 예전 kofid가 만든 색인이라 읽을 수 없습니다. 다시 만들려면: kofid index CORPUS -o {path}",
+                    f"{path}: an index of an earlier kofid, which cannot be read; to make it again: "
+                    f"kofid index CORPUS -o {path}",
                 )
             )
         try:

@@ -16,7 +16,7 @@ from kofid.storage.arrays import corrupt_array
 _CACHED_UNITS = 65_536
 
 
-class IndexLexicon:
+class KnownWords:
     """Analyses text by the words that the segments know; Kiwi is loaded only for others. Threads may share it."""
 
     def __init__(self, analyzer: Analyzer, segments: Sequence[Segment]) -> None:
