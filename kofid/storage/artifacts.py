@@ -125,7 +125,7 @@ def write_artifact(
                 _switch(path, building, checksum)
             finally:
                 with suppress(OSError):  # what stays is removed next time
-                    remove_leftovers(path, kind, keep=True)
+                    remove_leftovers(path, kind, keep=True, new=generation_of(building))
                 if not is_artifact(path):  # a first build that failed leaves nothing behind
                     remove_empty(path, before)
     except OSError as error:

@@ -136,11 +136,11 @@ def unfinished(path: Path) -> list[Path]:
     return [entry for entry in entries if is_own_name(entry.name, BUILDING) and (entry / JOURNAL).is_file()]
 
 
-def remove_leftovers(path: Path, kind: str, *, keep: bool) -> None:
+def remove_leftovers(path: Path, kind: str, *, keep: bool, new: Path | None = None) -> None:
     """Remove what kofid wrote here but for the current generation; with ``keep`` unfinished ones with a journal stay too.
 
-    No generation goes while ``CURRENT`` does not say which is current. A process that has a generation's files open
-    keeps them until it ends.
+    No generation goes while ``CURRENT`` does not say which is current, but for a ``new`` one that was not to become it. A
+    process that has a generation's files open keeps them until it ends.
     """
     resumable = unfinished(path) if keep else []
     for entry in list(path.iterdir()):
@@ -148,8 +148,9 @@ def remove_leftovers(path: Path, kind: str, *, keep: bool) -> None:
         if is_ours and entry not in resumable and entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
     current = current_name(path)
-    for manifest in list(own_generations(path)) if current else ():
-        if manifest.directory.name != current and manifest.kind == kind:
+    for manifest in list(own_generations(path)):
+        is_old = current is not None or manifest.directory == new
+        if is_old and manifest.directory.name != current and manifest.kind == kind:
             # First the name, so that no reader meets half a generation, nor the next writer if this one is killed.
             going = manifest.directory.with_name(own_name(_REMOVING, manifest.directory.name))
             manifest.directory.rename(going)

@@ -22,6 +22,7 @@ from support.command_line import kofid
 from support.disk_faults import CHANGES, PLAIN, STRIKES
 from support.fault_trials import DAMAGE, HOSTILE
 from support.forgeries import sign
+from support.processes import IMPORTED
 
 from kofid.cli import app as cli
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, ResourceError
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials fork")
 
 TRIALS = Path(__file__).parents[1] / "support/fault_trials.py"
 ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+    "PYTHONPATH": IMPORTED,
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONDONTWRITEBYTECODE": "1",

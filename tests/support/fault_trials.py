@@ -512,7 +512,7 @@ def _hostile(root: Path, name: str, failures: list[str]) -> dict[str, Any]:
     if not hits:
         failures.append(f"{name}: the text does not find itself")
     return {
-        "passages": settings["n_passages"],
+        "passages": settings.n_passages,
         "hits": len(hits),
         "index_seconds": round(indexed - start, 1),
         "query_seconds": round(searched - indexed, 1),

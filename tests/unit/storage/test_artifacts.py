@@ -338,6 +338,9 @@ def test_killed_at_any_step(tmp_path: Path, had_old: bool):
         path = tmp_path / str(step)
         if had_old or is_artifact(path):
             seen.add(content(path))
+        else:
+            with pytest.raises(InputError):  # nothing was lost: there was nothing
+                open_artifact(path, KIND)
         build(path, "next")
         assert content(path) == "next", step
         assert len(names(path)) == 3, (step, names(path))  # .lock, CURRENT, gen-N
@@ -367,6 +370,10 @@ def test_disk_full_at_any_step(tmp_path: Path, had_old: bool):
                 assert str(path) in str(error)
         if had_old or is_artifact(path):
             assert content(path) in ("old", "new")
+        else:
+            assert not list(path.glob("gen-*"))
+            with pytest.raises(InputError):
+                open_artifact(path, KIND)
         build(path, "next")
         assert content(path) == "next" and len(names(path)) == 3, (n, names(path))
     assert n > 10
