@@ -1,0 +1,171 @@
+"""The pages of the documentation: short where promised, equal in two languages, true to the files and options there are."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import runpy
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.command_line import ROOT
+from support.pages import DOCS, PAGES, TWINS, anchor, blocks, headings, mentioned_commands, prose
+
+import kofid
+from kofid.cli.app import COMMANDS, build_app
+
+README_LINES = 130
+_names = {page: str(page.relative_to(ROOT)) for page in PAGES}
+page_by_page = pytest.mark.parametrize("page", PAGES, ids=_names.values())
+pair_by_pair = pytest.mark.parametrize(("korean", "english"), TWINS.items(), ids=[_names[page] for page in TWINS])
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.en.md"])
+def test_readme_is_read_in_a_minute(name: str) -> None:
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+# --- two languages --------------------------------------------------------------------------------------------
+
+
+@pair_by_pair
+def test_both_languages_have_the_same_sections(korean: Path, english: Path) -> None:
+    assert [level for level, _ in headings(korean)] == [level for level, _ in headings(english)]
+
+
+@pair_by_pair
+def test_both_languages_have_the_same_code(korean: Path, english: Path) -> None:
+    for language in ("bash", "python", "json", "text"):
+        assert len(list(blocks(korean, language))) == len(list(blocks(english, language))), language
+
+
+@pair_by_pair
+def test_both_languages_have_the_same_figures(korean: Path, english: Path) -> None:
+    def figures(page: Path) -> Counter[str]:
+        rows = re.findall(r"^\|.*\|$", prose(page), re.MULTILINE)
+        cells = re.sub(r"`[^`]*`|\([^()]*\)\]?\([^)]*\)", "", "\n".join(rows))
+        return Counter(re.findall(r"\d+\.\d+", cells))
+
+    assert figures(korean) == figures(english)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.en.md"])
+def test_figures_of_readme_are_those_of_the_docs(name: str) -> None:
+    page = DOCS / ("figures.md" if name == "README.md" else "en/figures.md")
+    rows = [row for row in prose(ROOT / name).splitlines() if row.startswith("|") and "figures.md#" in row]
+    assert len(rows) == 6
+    known = set(re.findall(r"\d+\.\d+", page.read_text(encoding="utf-8")))
+    for row in rows:
+        assert set(re.findall(r"\d+\.\d+", row.rsplit("|", 2)[0])) <= known, row
+
+
+# --- links, files, options ------------------------------------------------------------------------------------
+
+
+@page_by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"!?\[[^\]]*\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, name = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.is_file(), target
+        if name:
+            assert name in [anchor(text) for _, text in headings(path)], target
+
+
+@page_by_page
+def test_files_that_are_named_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w/.-])((?:kofid|tests|resources|docs)/[A-Za-z0-9_/.-]*[A-Za-z0-9_/])", text))
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def options_of(command: str) -> set[str]:
+    """Return every option of a command, and those that go before or after any command."""
+    import typer
+
+    app = typer.main.get_command(build_app())
+    context = typer.Context(app)
+    known = {option for parameter in app.params for option in parameter.opts}
+    if command:
+        parameters = app.get_command(context, command).params  # type: ignore[attr-defined]
+        known |= {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
+    return known | {"--help", "-h", "--install-completion", "--show-completion"}
+
+
+@page_by_page
+def test_commands_that_are_shown_are_there(page: Path) -> None:
+    for shown in mentioned_commands(page):
+        words = shlex.split(shown.replace("...", "")) if shown.count('"') % 2 == 0 else shown.split()
+        words = words[words.index("kofid") + 1 :]
+        command = next((word for word in words if word in COMMANDS), "")
+        unknown = {word.split("=")[0] for word in words if word.startswith("-") and len(word) > 1} - options_of(command)
+        assert not unknown, shown
+
+
+@page_by_page
+def test_options_that_are_named_are_there(page: Path) -> None:
+    known = set().union(*map(options_of, COMMANDS)) | {"--extra-index-url", "--peers", "--kinds", "--runs", "--json"}
+    known |= {"--nproc-per-node", "--warm", "--cpu", "--num_processes", "--passages", "--check", "--strict", "--fix"}
+    named = re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]*[a-z0-9]", prose(page))
+    assert sorted(set(named) - known) == []
+
+
+
+# --- what is made by scripts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["write_cli_reference", "draw_rooms"])
+def test_what_scripts_make_is_up_to_date(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "--check"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(DOCS / f"_tools/{script}.py"), run_name="__main__")
+    assert ended.value.code == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["conversation.svg", "conversation.en.svg"])
+def test_conversation_is_readable_anywhere(name: str) -> None:
+    picture = (DOCS / "assets" / name).read_text(encoding="utf-8")
+    assert "한산도" in picture and "1592년" in picture
+    assert re.findall(r"(?:https?:)?//[^\s\"']+", picture) == ["http://www.w3.org/2000/svg"]  # nothing is fetched
+
+
+def test_map_names_a_file_for_each_thing() -> None:
+    rows = re.findall(r"^\| (.+?) \| (`kofid/.+) \|$", prose(DOCS / "architecture.md"), re.MULTILINE)
+    assert len(rows) >= 50 and len({thing for thing, _ in rows}) == len(rows)
+
+
+# --- Python ---------------------------------------------------------------------------------------------------
+
+has_library = pytest.mark.skipif(not hasattr(kofid, "open_demo"), reason="the library is on its way")
+
+
+@has_library
+@pytest.mark.parametrize("page", [DOCS / "python.md", DOCS / "en/python.md"], ids=["ko", "en"])
+def test_python_of_the_docs_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code = "\n".join(block.code for block in blocks(page, "python") if block.runs)
+    example = doctest.DocTestParser().get_doctest(code, {}, page.name, str(page), 0)
+    assert len(example.examples) > 15
+    said: list[str] = []
+    results = doctest.DocTestRunner().run(example, out=said.append)
+    assert results.failed == 0, "".join(said)
+
+
+@has_library
+@pytest.mark.parametrize("page", [DOCS / "python.md", DOCS / "en/python.md"], ids=["ko", "en"])
+def test_names_of_the_library_are_there(page: Path) -> None:
+    table = page.read_text(encoding="utf-8").rpartition("## ")[2]
+    methods = {"ask", "retrieve", "rerank", "read", "explain"}
+    for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE):
+        assert set(re.findall(r"`(\w+)`", row)) <= {*kofid.__all__, *methods}
+    everywhere = set(re.findall(r"\bkofid\.([A-Za-z_]+)\b", page.read_text(encoding="utf-8")))
+    assert everywhere - {"language", *kofid.__all__} == set()
