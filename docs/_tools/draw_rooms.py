@@ -1,7 +1,7 @@
 """Draw the rooms of the house as docs/assets/rooms.svg and rooms.en.svg: floors from the test of the walls, arrows from the imports.
 
-    python docs/_tools/draw_rooms.py          # writes both pictures
-    python docs/_tools/draw_rooms.py --check  # tells whether they are up to date (exit 1 where not)
+python docs/_tools/draw_rooms.py          # writes both pictures
+python docs/_tools/draw_rooms.py --check  # tells whether they are up to date (exit 1 where not)
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 QUESTIONS = (
     "한산도 대첩은 언제 일어났나?",
     "임짅왜란은언제 일어났나",
-    "세종대왕의 휴대전화 번호는?",
+    "거북선은 몇 척이 남아 있나?",
 )
 OUTPUTS = {"ko": ROOT / "docs/assets/conversation.svg", "en": ROOT / "docs/assets/conversation.en.svg"}
-PROMPTS = {"ko": ('$ kofid ask --demo', "질문> "), "en": ("$ kofid --lang en ask --demo", "ask> ")}
+PROMPTS = {"ko": ("$ kofid ask --demo", "질문> "), "en": ("$ kofid --lang en ask --demo", "ask> ")}
 FONT_SIZE, ASPECT = 20, 0.5  # rich's own size; half of it is the width of a Latin letter beside a whole Hangul syllable
 _TEXT = re.compile(r'(?P<before><text [^>]*)textLength="[^"]*"(?P<after>[^>]*)>(?P<text>[^<]*)</text>')
 WIDTH = 84  # columns; a Hangul syllable takes two
@@ -39,7 +39,7 @@ THEME = TerminalTheme(
 )
 FORMAT = """<svg class="{unique_id}" viewBox="0 0 {width} {height}" role="img" aria-label="kofid ask" xmlns="http://www.w3.org/2000/svg">
 <style>
-.{unique_id}-matrix {{ font-family: %s; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-matrix {{ font-family: FONTS; font-size: {char_height}px; line-height: {line_height}px; }}
 {styles}
 </style>
 <defs>
@@ -54,7 +54,7 @@ FORMAT = """<svg class="{unique_id}" viewBox="0 0 {width} {height}" role="img" a
 </g>
 </g>
 </svg>
-""" % FONTS
+""".replace("FONTS", FONTS)
 
 
 def record(language: str) -> str:

@@ -1,7 +1,7 @@
 """Write docs/cli.md and docs/en/cli.md from the ``--help`` of every command.
 
-    python docs/_tools/write_cli_reference.py          # writes both pages
-    python docs/_tools/write_cli_reference.py --check  # tells whether they are up to date (exit 1 where not)
+python docs/_tools/write_cli_reference.py          # writes both pages
+python docs/_tools/write_cli_reference.py --check  # tells whether they are up to date (exit 1 where not)
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ Every option has an environment variable: `-k` of `kofid retrieve` is `KOFID_RET
 def help_pages(language: str) -> dict[str, str]:
     """Return what ``kofid COMMAND --help`` prints, by command; that of ``kofid --help`` under an empty name."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("KOFID_")}
-    environment = outside | {"KOFID_LANG": language, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT)}
+    environment = outside | {
+        "KOFID_LANG": language,
+        "COLUMNS": "100",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONPATH": str(ROOT),
+    }
     finished = subprocess.run(
         [sys.executable, "-c", _COLLECT], env=environment, capture_output=True, text=True, check=True
     )
