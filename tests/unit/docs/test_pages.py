@@ -21,11 +21,15 @@ README_LINES = 130
 # Options and files that pages speak of before they are there.
 AWAITED = {"--full", "--answer-tokens", "--nprobe", "--install-completion"}
 AWAITED_FILES = {
-    "kofid/formats/json_shapes.py",
-    "kofid/korean/jamo.py",
-    "kofid/reader/fid/constrained.py",
-    "kofid/reader/span/forest.py",
-    "kofid/training/run.py",
+    *(f"kofid/formats/{name}.py" for name in ("json_shapes", "squad")),
+    *(f"kofid/korean/{name}.py" for name in ("hanja", "jamo")),
+    *(f"kofid/reader/{name}.py" for name in ("fid/constrained", "span/forest")),
+    *(f"kofid/retrieval/{name}.py" for name in ("journal", "misspellings", "sparse/lexicon", "sparse/scoring")),
+    *(f"kofid/storage/{name}.py" for name in ("generations", "manifest", "ownership")),
+    *(
+        f"kofid/training/{name}.py"
+        for name in ("checkpoints", "distill_fit", "encoder_fit", "reader", "run", "teacher")
+    ),
 }
 _names = {page: str(page.relative_to(ROOT)) for page in PAGES}
 page_by_page = pytest.mark.parametrize("page", PAGES, ids=_names.values())
