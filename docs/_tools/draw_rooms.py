@@ -10,6 +10,7 @@ import ast
 import sys
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = {"ko": ROOT / "docs/assets/rooms.svg", "en": ROOT / "docs/assets/rooms.en.svg"}
@@ -20,6 +21,9 @@ CONTENTS = {
     "experiments": ("증류 바퀴, 격자, 변형 표, 맞추기", "rounds, grid, ablation, tuning"),
     "evaluation": ("채점, 척도, 검정, 표와 그림", "scores, measures, tests, tables"),
     "pipeline": ("질문 → 패시지 → 답", "question → hits → answers"),
+    "reranking": ("다시 줄 세우기", "ranking anew"),
+    "indexing": ("글더미를 색인으로", "files into an index"),
+    "checks": ("폴더와 설치의 확인", "folders, installation"),
     "corpora": ("자기 글, 보기 글의 색인", "people's own files, the demo"),
     "training": ("리더, 검색기, 재순위, 증류", "readers, retrievers, rerankers, distillation"),
     "retrieval": ("색인, 낱말·벡터 검색, 섞기, 고쳐 찾기", "index, sparse, dense, fusion, correction"),
@@ -29,7 +33,9 @@ CONTENTS = {
     "storage": ("원자적으로 바뀌는 색인과 모델 폴더", "artifacts, switched atomically"),
     "ground": ("types · errors · language · devices", "types · errors · language · devices"),
 }
-WIDTH, BOX, GAP, MARGIN = 760, 64, 18, 24
+WIDTH, BOX, GAP, MARGIN = 760, 76, 18, 24
+ROOMS_IN_A_ROW = 3
+_LIBRARY = "kofid"  # what `import kofid` gives: the public names of all rooms
 WALL = {"ko": "서로 부르지 않음", "en": "never meet"}
 DOWN = {"ko": "import는 아래로만", "en": "imports go down only"}
 USES = {"ko": "쓰는 방", "en": "uses"}
@@ -53,17 +59,28 @@ def uses() -> dict[str, set[str]]:
     for path in sorted((ROOT / "kofid").rglob("*.py")):
         room = path.relative_to(ROOT / "kofid").with_suffix("").parts[0]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kofid."):
-                target = (node.module or "").split(".")[1]
-                if target != room and target not in GROUND:
-                    rooms.setdefault(room, set()).add(target)
+            if isinstance(node, ast.Import):
+                targets = {alias.name for alias in node.names if alias.name == _LIBRARY}
+            elif isinstance(node, ast.ImportFrom) and node.module == _LIBRARY:
+                targets = {_LIBRARY} if {alias.name for alias in node.names} - {"__version__"} else set()
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kofid."):
+                targets = {(node.module or "").removeprefix("kofid.").split(".")[0]}
+            else:
+                continue
+            rooms.setdefault(room, set()).update(targets - {room, *GROUND})
     return rooms
+
+
+def batched_rooms(storey: list[str]) -> list[list[str]]:
+    """Return the rooms of a floor in rows that can be read."""
+    return [storey[start : start + ROOMS_IN_A_ROW] for start in range(0, len(storey), ROOMS_IN_A_ROW)]
 
 
 def picture(language: str) -> str:
     """Return the picture in ``language`` as SVG."""
-    rows = floors()[::-1]
-    order = [room for row in rows for room in row]
+    storeys = floors()[::-1]
+    order = [_LIBRARY, *(room for storey in storeys for room in storey)]
+    rows = [list(row) for storey in storeys for row in batched_rooms(storey)]
     imports = uses()
     left, right = MARGIN + 34, WIDTH - MARGIN
     parts = []
@@ -78,9 +95,9 @@ def picture(language: str) -> str:
             parts.append(f'<rect class="room" x="{x:.0f}" y="{y}" width="{width:.0f}" height="{BOX}" rx="6"/>')
             parts.append(f'<text class="name" x="{x + 12:.0f}" y="{y + 22}">{room}</text>')
             parts.append(f'<text class="words" x="{x + 12:.0f}" y="{y + 40}">{escape(words)}</text>')
-            if below:
-                listed = f"{USES[language]}: {', '.join(below)}"
-                parts.append(f'<text class="uses" x="{x + 12:.0f}" y="{y + 56}">{escape(listed)}</text>')
+            lines = wrap(f"{USES[language]}: {', '.join(below)}", int(width / 6)) if below else []
+            for number, line in enumerate(lines):
+                parts.append(f'<text class="uses" x="{x + 12:.0f}" y="{y + 56 + 13 * number}">{escape(line)}</text>')
         if wall == 40:
             middle = left + width + wall / 2
             parts.append(f'<line class="wall" x1="{middle:.0f}" y1="{y - 6}" x2="{middle:.0f}" y2="{y + BOX + 6}"/>')
