@@ -38,7 +38,6 @@ OWN_NAMES = {
 # Put behind a command's own options, so that it is soon over.
 CUT_SHORT = {
     "evaluate": ["--limit", "3"],
-    "rerank": ["--limit", "10"],
     "train-retriever": ["--max-steps", "1", "--batch-size", "4", "--limit", "24"],
     "train-reranker": ["--max-steps", "1", "--limit", "12"],
     "train-reader": ["--max-steps", "1", "--limit", "30", "--n-context", "2"],
@@ -46,10 +45,10 @@ CUT_SHORT = {
     "ablate": ["--max-steps", "1", "--limit", "6", "--n-context", "2"],
 }
 # Made by worked examples, and needed by commands that are not.
-NEEDED = ("kb", "encoder", "reader", "pretrained", "bm25.jsonl")
+NEEDED = ("kb", "encoder", "reader", "pretrained", "bm25.jsonl", "beir")
 # Shown before it can be done.
 AWAITED = {("kofid", "evaluate", "training.json", "--reader", "span")}
-OTHER_PROGRAMS = ("python", "python3", "pip", "bash", "torchrun", ".")
+OTHER_PROGRAMS = ("python", "python3", "pip", "bash", "torchrun", "ruff", "mypy", "zensical", ".")
 
 
 def under_own_names(command: str) -> tuple[str, ...]:
