@@ -59,22 +59,18 @@ FORMAT = """<svg class="{unique_id}" viewBox="0 0 {width} {height}" role="img" a
 
 def record(language: str) -> str:
     """Return the conversation in ``language`` as SVG."""
+    import kofid
     from kofid.cli.chat import Conversation
-    from kofid.corpora import demo_index
     from kofid.language import set_language
-    from kofid.pipeline import Pipeline
-    from kofid.reader.open import open_reader
 
     set_language(language)
-    index = demo_index()
+    pipeline = kofid.open_demo()
+    pipeline.ask(QUESTIONS[0])  # reads Kiwi, so that the seconds are those of a conversation under way
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False
     )
     command, prompt = PROMPTS[language]
-    conversation = Conversation(
-        Pipeline(index, open_reader("span"), index.search), lambda pipeline, _name, _value: pipeline, console
-    )
-    conversation.pipeline.ask(QUESTIONS[0])  # reads Kiwi, so that the seconds are those of a conversation under way
+    conversation = Conversation(pipeline, lambda same, _name, _value: same, console)
     console.print(Text(command, "bold"))
     for question in QUESTIONS:
         console.print()

@@ -144,7 +144,12 @@ def test_options_that_are_named_are_there(page: Path) -> None:
 # --- what is made by scripts ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["write_cli_reference", "draw_rooms"])
+has_library = pytest.mark.skipif(not hasattr(kofid, "open_demo"), reason="the library is on its way")
+
+
+@pytest.mark.parametrize(
+    "script", ["write_cli_reference", "draw_rooms", pytest.param("write_api_reference", marks=has_library)]
+)
 def test_what_scripts_make_is_up_to_date(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,8 +172,6 @@ def test_map_names_a_file_for_each_thing() -> None:
 
 
 # --- Python ---------------------------------------------------------------------------------------------------
-
-has_library = pytest.mark.skipif(not hasattr(kofid, "open_demo"), reason="the library is on its way")
 
 
 @has_library
