@@ -14,6 +14,7 @@ import pytest
 from support.command_line import PASSAGES, QUESTIONS, ROOT, Result, kofid
 from support.pages import PAGES, TWINS, blocks
 
+import kofid as kofid_library
 from kofid.cli.app import COMMANDS
 
 # What the pages call a reader's own files, in both languages, and the names that they have here.
@@ -121,6 +122,16 @@ def test_command_runs(
     assert ran[words].code == 0, ran[words].err
     for line in ran[words].out.splitlines():
         json.loads(line)
+
+
+@pytest.mark.skipif(not hasattr(kofid_library, "open_demo"), reason="the JSON vocabulary is on its way")
+@pytest.mark.parametrize("name", ["docs/formats.md", "docs/en/formats.md"])
+def test_row_that_is_shown_is_the_row_that_comes(tmp_path: Path, name: str) -> None:
+    (shown,) = [json.loads(block.code) for block in blocks(ROOT / name, "json")]
+    assert kofid("index", PASSAGES, "-o", tmp_path / "kb").code == 0
+    row = kofid("ask", "-i", tmp_path / "kb", shown["question"], "--json").object
+    assert list(row) == list(shown) and list(row["ctxs"][0]) == list(shown["ctxs"][0])
+    assert {name: row[name] for name in row if name != "ctxs"} == {n: shown[n] for n in shown if n != "ctxs"}
 
 
 def test_only_kofid_is_run() -> None:
