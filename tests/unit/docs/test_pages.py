@@ -19,7 +19,7 @@ from kofid.cli.app import COMMANDS
 
 README_LINES = 130
 # Options and files that pages speak of before they are there.
-AWAITED = {"--full", "--answer-tokens", "--nprobe", "--install-completion"}
+AWAITED = {"--full", "--answer-tokens", "--nprobe", "--install-completion", "--min-lr"}
 AWAITED_FILES = {
     *(f"kofid/formats/{name}.py" for name in ("json_shapes", "squad")),
     *(f"kofid/korean/{name}.py" for name in ("hanja", "jamo")),
@@ -186,6 +186,18 @@ def test_python_of_the_docs_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     said: list[str] = []
     results = doctest.DocTestRunner().run(example, out=said.append)
     assert results.failed == 0, "".join(said)
+
+
+@has_library
+@pytest.mark.parametrize("name", ["README.md", "README.en.md"])
+def test_python_of_readme_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kofid.index(str(ROOT / "resources/demo/passages.jsonl"), "kb")
+    (block,) = blocks(ROOT / name, "python")
+    exec(compile(block.code, name, "exec"), {})
+    assert capsys.readouterr().out == "1592년 4월 13일 True 임진왜란\n"
 
 
 @has_library
