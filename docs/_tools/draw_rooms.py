@@ -23,6 +23,7 @@ CONTENTS = {
     "pipeline": ("질문 → 패시지 → 답", "question → hits → answers"),
     "reranking": ("다시 줄 세우기", "ranking anew"),
     "indexing": ("글더미를 색인으로", "files into an index"),
+    "conversion": ("형식과 모델 바꾸기", "formats and models converted"),
     "checks": ("폴더와 설치의 확인", "folders, installation"),
     "corpora": ("자기 글, 보기 글의 색인", "people's own files, the demo"),
     "training": ("리더, 검색기, 재순위, 증류", "readers, retrievers, rerankers, distillation"),

@@ -21,6 +21,7 @@ README_LINES = 130
 # Options and files that pages speak of before they are there.
 AWAITED = {"--full", "--answer-tokens", "--nprobe", "--install-completion", "--min-lr"}
 AWAITED_FILES = {
+    *(f"kofid/{name}.py" for name in ("checks", "conversion", "indexing", "reranking")),
     *(f"kofid/formats/{name}.py" for name in ("json_shapes", "squad")),
     *(f"kofid/korean/{name}.py" for name in ("hanja", "jamo")),
     *(f"kofid/reader/{name}.py" for name in ("fid/constrained", "span/forest")),
