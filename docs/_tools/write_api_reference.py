@@ -76,9 +76,11 @@ def signature(name: str, value: Any) -> str:
 
 def _written(parameter: inspect.Parameter) -> str:
     """Return a parameter as it is written in code, whatever its default is."""
-    star = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
+    star = (
+        "**" if parameter.kind is parameter.VAR_KEYWORD else "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+    )
     annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
-    written = star + parameter.name + ("" if parameter.annotation is parameter.empty else f": {annotation}")
+    written: str = star + parameter.name + ("" if parameter.annotation is parameter.empty else f": {annotation}")
     if parameter.default is parameter.empty:
         return written
     default = parameter.default
