@@ -1,4 +1,4 @@
-"""Gold ranks and answer measures against numbers worked by hand."""
+"""Answer measures against numbers worked by hand."""
 
 from __future__ import annotations
 
