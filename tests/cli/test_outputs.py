@@ -38,9 +38,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "answers": ["세종"],
         "positive_ids": ["b"],
     }
-    write_jsonl(
-        tmp_path / "q.jsonl", [question, question | {"id": "q2", "question": "한강과 훈민정음은 누가 만들었나?"}]
-    )
+    other = {
+        "id": "q2",
+        "question": "한강은 이순신의 훈민정음처럼 어디로 흐르나?",
+        "answers": ["서해"],
+        "positive_ids": ["c"],
+    }
+    write_jsonl(tmp_path / "q.jsonl", [question, other])
     (tmp_path / "grid.toml").write_text('index = "kb"\nquestions = "q.jsonl"\nfolds = 2\n[grid]\nmodel = "static:8"\n')
     assert kofid("index", "corpus.jsonl", "-o", "kb", "--analyzer", "bigram").code == 0
     for name in ("fid", "encoder"):
