@@ -21,9 +21,9 @@ _PUBLIC = {
     "kofid.types": "Answer Example Hit OnStep Passage Progress Question Reader Rerank Search silent",
     "kofid.errors": "CorruptArtifactError IncompatibleArtifactError InputError KofidError ResourceError UsageError",
     "kofid.pipeline": "Pipeline PipelineOptions Reply open open_corpus open_demo retrieve",
-    "kofid.reranking": "open_reranker read_ranked rerank write_ranked",
-    "kofid.indexing": "IndexEstimate IndexReport VectorEstimate estimate_index estimate_vectors index",
-    "kofid.checks": "Installation doctor verify",
+    "kofid.operations.reranking": "open_reranker read_ranked rerank write_ranked",
+    "kofid.operations.indexing": "IndexEstimate IndexReport VectorEstimate estimate_index estimate_vectors index",
+    "kofid.operations.checks": "Installation doctor verify",
     "kofid.retrieval.modes": "Engine FusionMethod SearchMode",
     "kofid.retrieval.fusion": "Fusion",
     "kofid.retrieval.weights": "RankingOptions",
@@ -45,7 +45,7 @@ _PUBLIC = {
     "kofid.evaluation.metrics": "HIT_CUTOFFS",
     "kofid.retrieval.sparse.analyzer": "CONTENT_TAGS",
     "kofid.storage.files": "refuse_unwritable write_file",
-    "kofid.conversion": "Conversion convert",
+    "kofid.operations.conversion": "Conversion convert",
     "kofid.training.options": "Contrast Distillation FreshModel ReadingLengths Stage TrainOptions",
     "kofid.training.reader": "train_reader",
     "kofid.training.retriever": "train_retriever",
@@ -78,11 +78,6 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # the same names, for type checkers
-    from kofid.checks import Installation as Installation
-    from kofid.checks import doctor as doctor
-    from kofid.checks import verify as verify
-    from kofid.conversion import Conversion as Conversion
-    from kofid.conversion import convert as convert
     from kofid.errors import CorruptArtifactError as CorruptArtifactError
     from kofid.errors import IncompatibleArtifactError as IncompatibleArtifactError
     from kofid.errors import InputError as InputError
@@ -135,12 +130,21 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.formats.json_shapes import reply_to_json as reply_to_json
     from kofid.formats.question_files import looks_like_missing_file as looks_like_missing_file
     from kofid.formats.question_files import typed_question as typed_question
-    from kofid.indexing import IndexEstimate as IndexEstimate
-    from kofid.indexing import IndexReport as IndexReport
-    from kofid.indexing import VectorEstimate as VectorEstimate
-    from kofid.indexing import estimate_index as estimate_index
-    from kofid.indexing import estimate_vectors as estimate_vectors
-    from kofid.indexing import index as index
+    from kofid.operations.checks import Installation as Installation
+    from kofid.operations.checks import doctor as doctor
+    from kofid.operations.checks import verify as verify
+    from kofid.operations.conversion import Conversion as Conversion
+    from kofid.operations.conversion import convert as convert
+    from kofid.operations.indexing import IndexEstimate as IndexEstimate
+    from kofid.operations.indexing import IndexReport as IndexReport
+    from kofid.operations.indexing import VectorEstimate as VectorEstimate
+    from kofid.operations.indexing import estimate_index as estimate_index
+    from kofid.operations.indexing import estimate_vectors as estimate_vectors
+    from kofid.operations.indexing import index as index
+    from kofid.operations.reranking import open_reranker as open_reranker
+    from kofid.operations.reranking import read_ranked as read_ranked
+    from kofid.operations.reranking import rerank as rerank
+    from kofid.operations.reranking import write_ranked as write_ranked
     from kofid.pipeline import Pipeline as Pipeline
     from kofid.pipeline import PipelineOptions as PipelineOptions
     from kofid.pipeline import Reply as Reply
@@ -153,10 +157,6 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.reader.fid.config import Variant as Variant
     from kofid.reader.kinds import ReaderKind as ReaderKind
     from kofid.reader.open import open_reader as open_reader
-    from kofid.reranking import open_reranker as open_reranker
-    from kofid.reranking import read_ranked as read_ranked
-    from kofid.reranking import rerank as rerank
-    from kofid.reranking import write_ranked as write_ranked
     from kofid.retrieval.analysis import WordAnalysis as WordAnalysis
     from kofid.retrieval.analysis import analyze as analyze
     from kofid.retrieval.build import has_interrupted_build as has_interrupted_build

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -94,7 +94,7 @@ def reference(
     def decode(states: Any) -> list[int]:
         more = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "num_beams": 1}
         rows = model.generate(encoder_outputs=states, attention_mask=mask.view(1, -1), **more)
-        return rows[0, 1:].tolist()
+        return cast("list[int]", rows[0, 1:].tolist())
 
     def rank(states: Any) -> list[int]:
         total = torch.zeros(len(ids), LONGEST)

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
@@ -62,7 +62,8 @@ def reference_loss(model: T5ForConditionalGeneration) -> Callable[[Batch], torch
             padded[i, : len(row)], mask[i, : len(row)] = row, 1
         states = model.encoder(input_ids=padded, attention_mask=mask).last_hidden_state
         joined = BaseModelOutput(states.view(QUESTIONS, -1, states.shape[-1]))
-        return model(encoder_outputs=joined, attention_mask=mask.view(QUESTIONS, -1), labels=batch.labels).loss
+        output = model(encoder_outputs=joined, attention_mask=mask.view(QUESTIONS, -1), labels=batch.labels)
+        return cast("torch.Tensor", output.loss)
 
     return loss
 
@@ -94,7 +95,7 @@ def measure(name: str, steps: int, full: bool) -> dict[str, Any]:
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
             value = loss(batch)
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -31,6 +31,11 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}-{path.stem}"
 
 
+def is_held_out(question: Question) -> bool:
+    """Tell whether a question is among the fifth that is held out, by the hash of its text."""
+    return hashlib.sha256(same_text(question).encode()).digest()[0] % 5 == 0
+
+
 def main() -> None:
     """Write the parts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,8 +51,7 @@ def main() -> None:
     }
     held: dict[Path, list[Question]] = {path: read[path] for path in options.only_measure}
     for path in options.measure:
-        fifth = lambda q: hashlib.sha256(same_text(q).encode()).digest()[0] % 5 == 0  # noqa: E731
-        held[path] = [question for question in read[path] if fifth(question)]
+        held[path] = [question for question in read[path] if is_held_out(question)]
     texts = {same_text(q) for questions in held.values() for q in questions}
     golds = {same_gold(q) for questions in held.values() for q in questions} - {None}
     kept = {p: [q for q in read[p] if same_text(q) not in texts and same_gold(q) not in golds] for p in options.train}

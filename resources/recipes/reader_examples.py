@@ -45,7 +45,8 @@ def crop(text: str, answers: Sequence[str]) -> str:
 def example(entry: Entry) -> Entry | None:
     """Return the entry with a gold passage and one that says no answer; None where either is missing."""
     gold_ids = set(entry["positive_ids"])
-    gold, others = [], []
+    gold: list[Entry] = []
+    others: list[Entry] = []
     for context in entry["ctxs"]:
         says = has_answer(context["text"], entry["answers"])
         is_gold = bool({context["id"], article_id(context["id"])} & gold_ids)

@@ -152,7 +152,7 @@ def test_a_missing_faiss_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch
         raise AssertionError("work has begun")
 
     monkeypatch.setattr("kofid.retrieval.dense.faiss_index.import_faiss", lacking)
-    monkeypatch.setattr("kofid.indexing.build_index", read)
+    monkeypatch.setattr("kofid.operations.indexing.build_index", read)
     corpus = str(ROOT.parent / "resources/demo/passages.jsonl")
     with pytest.raises(kofid.ResourceError):
         kofid.index(corpus, tmp_path / "kb", dense="default")
