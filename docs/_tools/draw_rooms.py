@@ -12,6 +12,8 @@ from html import escape
 from pathlib import Path
 from textwrap import wrap
 
+from rich.cells import cell_len
+
 ROOT = Path(__file__).parents[2]
 OUTPUTS = {"ko": ROOT / "docs/assets/rooms.svg", "en": ROOT / "docs/assets/rooms.en.svg"}
 GROUND = ("types", "errors", "language", "devices")
@@ -21,7 +23,7 @@ CONTENTS = {
     "experiments": ("증류 바퀴, 격자, 변형 표, 맞추기", "rounds, grid, ablation, tuning"),
     "evaluation": ("채점, 척도, 검정, 표와 그림", "scores, measures, tests, tables"),
     "pipeline": ("질문 → 패시지 → 답", "question → hits → answers"),
-    "operations": ("명령 하나의 일: 색인, 재순위, 바꾸기, 확인", "one call a command: index, rerank, convert, check"),
+    "operations": ("색인, 재순위, 바꾸기, 확인", "index, rerank, convert, check"),
     "corpora": ("자기 글, 보기 글의 색인", "people's own files, the demo"),
     "training": ("리더, 검색기, 재순위, 증류", "readers, retrievers, rerankers, distillation"),
     "retrieval": ("색인, 낱말·벡터 검색, 섞기, 고쳐 찾기", "index, sparse, dense, fusion, correction"),
@@ -32,6 +34,7 @@ CONTENTS = {
     "ground": ("types · errors · language · devices", "types · errors · language · devices"),
 }
 WIDTH, BOX, GAP, MARGIN = 760, 76, 18, 24
+COLUMN = 6.2  # the width of a Latin letter of a room's words; a Hangul syllable takes two
 ROOMS_IN_A_ROW = 3
 _LIBRARY = "kofid"  # what `import kofid` gives: the public names of all rooms
 WALL = {"ko": "서로 부르지 않음", "en": "never meet"}
@@ -89,6 +92,8 @@ def picture(language: str) -> str:
         for place, room in enumerate(row):
             x = left + place * (width + wall)
             words = CONTENTS[room][0 if language == "ko" else 1]
+            if cell_len(words) * COLUMN > width - 24:
+                raise ValueError(f"{room}: too long for its box: {words}")
             below = [target for target in order if target in imports.get(room, ())]
             parts.append(f'<rect class="room" x="{x:.0f}" y="{y}" width="{width:.0f}" height="{BOX}" rx="6"/>')
             parts.append(f'<text class="name" x="{x + 12:.0f}" y="{y + 22}">{room}</text>')

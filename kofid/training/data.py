@@ -58,7 +58,7 @@ def example_texts(examples: Sequence[Example]) -> list[str]:
 
 def load_examples(
     data: Sequence[str],
-    index: Path | None = None,
+    index: str | Path | None = None,
     *,
     n_context: int = 10,
     mode: SearchMode = SearchMode.SPARSE,
@@ -83,7 +83,7 @@ def load_examples(
         from kofid.retrieval.hybrid import open_search
         from kofid.retrieval.index import Index
 
-        opened = Index.open(index)
+        opened = Index.open(Path(index))
         search = open_search(opened, mode, device=device, depth=n_context)
         questions = list(islice(chain.from_iterable(read_questions(path, encoding) for path in data), limit))
         tracked = progress(questions, say("패시지 찾기", "finding passages"), len(questions))

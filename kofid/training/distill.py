@@ -28,11 +28,11 @@ from kofid.types import Example, OnStep, Progress, silent
 
 def distill(
     data: Paths,
-    output: Path,
+    output: str | Path,
     *,
     reader: str | None = None,
     retriever: str | None = None,
-    index: Path | None = None,
+    index: str | Path | None = None,
     stage: Stage = Stage.ALL,
     n_context: int = 10,
     score: ScoreMethod = ScoreMethod.FIRST,

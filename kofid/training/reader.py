@@ -35,10 +35,10 @@ _PLAIN, _FRESH, _LENGTHS = Variant(), FreshModel(), ReadingLengths()
 
 def train_reader(
     data: Paths,
-    output: Path,
+    output: str | Path,
     *,
     kind: ReaderKind = ReaderKind.T5,
-    index: Path | None = None,
+    index: str | Path | None = None,
     model: str = _MODEL,
     decoder: str | None = None,
     variant: Variant = _PLAIN,

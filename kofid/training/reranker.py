@@ -122,9 +122,9 @@ def dev_figures(reranker: CrossEncoder, examples: Sequence[Example]) -> dict[str
 
 def train_reranker(
     data: Paths,
-    output: Path,
+    output: str | Path,
     *,
-    index: Path | None = None,
+    index: str | Path | None = None,
     model: str = "fresh:mini",
     vocab_size: int = 8_000,
     n_negatives: int = 4,

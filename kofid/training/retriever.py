@@ -47,9 +47,9 @@ _RATE, _STATIC_RATE = 2e-4, 0.01
 
 def train_retriever(
     data: Paths,
-    output: Path,
+    output: str | Path,
     *,
-    index: Path | None = None,
+    index: str | Path | None = None,
     model: str = "fresh:mini",
     pretrain: bool = False,
     pooling: Pooling | None = None,
@@ -106,7 +106,7 @@ def train_retriever(
 
 
 def _refuse_together(
-    options: TrainOptions, *, pretrain: bool, folds: int, dev: str | None, index: Path | None, mode: SearchMode
+    options: TrainOptions, *, pretrain: bool, folds: int, dev: str | None, index: str | Path | None, mode: SearchMode
 ) -> None:
     refuse_options(options, has_dev=dev is not None)
     names = {name: setting(name) for name in ("pretrain", "index", "dev", "folds", "mode")}

@@ -239,10 +239,11 @@ def test_help_loads_nothing_heavy():
     )
 
 
-def test_sparse_index_and_retrieve_load_nothing_heavy(tmp_path: Path):
+def test_sparse_index_retrieve_and_ask_load_nothing_heavy(tmp_path: Path):
     corpus, index = str(resource("demo/passages.jsonl")), str(tmp_path / "kb")
     loaded = loaded_after(
         ["index", corpus, "-o", index, "--limit", "20"],
         ["retrieve", "-i", index, "훈민정음은 언제 만들었나?", "-k", "3"],
+        ["ask", "-i", index, "훈민정음은 언제 만들었나?", "-k", "3"],
     )
-    assert loaded == [["kiwipiepy"]] * 2
+    assert loaded == [["kiwipiepy"]] * 3
