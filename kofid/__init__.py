@@ -26,19 +26,19 @@ _PUBLIC = {
     "kofid.operations.checks": "Installation doctor verify",
     "kofid.retrieval.modes": "Engine FusionMethod SearchMode",
     "kofid.retrieval.fusion": "Fusion",
-    "kofid.retrieval.weights": "RankingOptions",
+    "kofid.retrieval.ranking_options": "RankingOptions",
     "kofid.retrieval.hybrid": "open_search",
     "kofid.retrieval.engines": "open_engine",
     "kofid.retrieval.index": "Index",
     "kofid.retrieval.build": "has_interrupted_build record_ranking",
     "kofid.retrieval.explain": "Explanation",
-    "kofid.retrieval.analysis": "WordAnalysis analyze",
+    "kofid.operations.analysis": "WordAnalysis analyze",
     "kofid.reader.kinds": "ReaderKind",
     "kofid.reader.open": "open_reader",
     "kofid.reader.fid.config": "ReadingOptions ScoreMethod Variant",
     "kofid.formats": "example_to_json is_question_file read_corpus read_examples read_questions write_examples",
     "kofid.formats.json_shapes": "reply_to_json",
-    "kofid.evaluation.answers": "Evaluation Prediction evaluate evaluate_examples",
+    "kofid.evaluation.predictions": "Evaluation Prediction evaluate evaluate_examples",
     "kofid.evaluation.rankings": "JudgedRanking judge mean_measures write_rankings",
     "kofid.experiments.tuning": "Tuned tune",
     "kofid.formats.question_files": "looks_like_missing_file typed_question",
@@ -84,16 +84,16 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.errors import KofidError as KofidError
     from kofid.errors import ResourceError as ResourceError
     from kofid.errors import UsageError as UsageError
-    from kofid.evaluation.answers import Evaluation as Evaluation
-    from kofid.evaluation.answers import Prediction as Prediction
-    from kofid.evaluation.answers import evaluate as evaluate
-    from kofid.evaluation.answers import evaluate_examples as evaluate_examples
     from kofid.evaluation.comparison import Comparison as Comparison
     from kofid.evaluation.comparison import System as System
     from kofid.evaluation.comparison import choose_measures as choose_measures
     from kofid.evaluation.comparison import compare as compare
     from kofid.evaluation.comparison import read_systems as read_systems
     from kofid.evaluation.metrics import HIT_CUTOFFS as HIT_CUTOFFS
+    from kofid.evaluation.predictions import Evaluation as Evaluation
+    from kofid.evaluation.predictions import Prediction as Prediction
+    from kofid.evaluation.predictions import evaluate as evaluate
+    from kofid.evaluation.predictions import evaluate_examples as evaluate_examples
     from kofid.evaluation.rankings import JudgedRanking as JudgedRanking
     from kofid.evaluation.rankings import judge as judge
     from kofid.evaluation.rankings import mean_measures as mean_measures
@@ -130,6 +130,8 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.formats.json_shapes import reply_to_json as reply_to_json
     from kofid.formats.question_files import looks_like_missing_file as looks_like_missing_file
     from kofid.formats.question_files import typed_question as typed_question
+    from kofid.operations.analysis import WordAnalysis as WordAnalysis
+    from kofid.operations.analysis import analyze as analyze
     from kofid.operations.checks import Installation as Installation
     from kofid.operations.checks import doctor as doctor
     from kofid.operations.checks import verify as verify
@@ -157,8 +159,6 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.reader.fid.config import Variant as Variant
     from kofid.reader.kinds import ReaderKind as ReaderKind
     from kofid.reader.open import open_reader as open_reader
-    from kofid.retrieval.analysis import WordAnalysis as WordAnalysis
-    from kofid.retrieval.analysis import analyze as analyze
     from kofid.retrieval.build import has_interrupted_build as has_interrupted_build
     from kofid.retrieval.build import record_ranking as record_ranking
     from kofid.retrieval.engines import open_engine as open_engine
@@ -169,8 +169,8 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.retrieval.modes import Engine as Engine
     from kofid.retrieval.modes import FusionMethod as FusionMethod
     from kofid.retrieval.modes import SearchMode as SearchMode
+    from kofid.retrieval.ranking_options import RankingOptions as RankingOptions
     from kofid.retrieval.sparse.analyzer import CONTENT_TAGS as CONTENT_TAGS
-    from kofid.retrieval.weights import RankingOptions as RankingOptions
     from kofid.storage.files import refuse_unwritable as refuse_unwritable
     from kofid.storage.files import write_file as write_file
     from kofid.training.distill import distill as distill

@@ -1,6 +1,6 @@
 """Errors that a user can cause or mend, each with its exit code.
 
-A message says the fact, the value and the remedy. Only ``cli.py`` turns one into output and an exit status.
+A message says the fact, the value and the remedy. Only ``cli/app.py`` turns one into output and an exit status.
 """
 
 

@@ -19,7 +19,7 @@ from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.hybrid import open_search
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import SearchMode
-from kofid.retrieval.weights import RankingOptions
+from kofid.retrieval.ranking_options import RankingOptions
 from kofid.storage.locks import OnWait
 from kofid.types import Answer, Example, Hit, Passage, Progress, Question, Reader, Rerank, Search, silent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kofid.formats.passage_split import article_id
-from kofid.korean.answers import character_f1, exact_match, has_answer, normalize_korquad, robust_match
+from kofid.korean.answer_match import character_f1, exact_match, has_answer, normalize_korquad, robust_match
 from kofid.types import Question
 
 HIT_CUTOFFS = (1, 5, 10, 20, 30, 100)
@@ -107,3 +107,21 @@ def answer_metrics(predictions: Sequence[str], questions: Sequence[Question]) ->
         "f1": mean([character_f1(p, a) for p, a in pairs]),
         "em_robust": mean([float(robust_match(p, a)) for p, a in pairs]),
     }
+
+
+def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> list[tuple[float, float, float]]:
+    """Return (coverage, accuracy, confidence) of answering only the surest questions, from one question to all.
+
+    Accuracy is the share of right answers among those answered (El-Yaniv and Wiener 2010, section 2). Answers that are
+    equally sure are given together.
+
+    >>> risk_coverage([0.9, 0.5, 0.5, 0.1], [True, True, False, False])
+    [(0.25, 1.0, 0.9), (0.75, 0.6666666666666666, 0.5), (1.0, 0.5, 0.1)]
+    """
+    ordered = sorted(zip(confidences, right, strict=True), key=lambda answer: -answer[0])
+    curve, n_right = [], 0
+    for n, (confidence, is_right) in enumerate(ordered, 1):
+        n_right += is_right
+        if n == len(ordered) or ordered[n][0] < confidence:
+            curve.append((n / len(ordered), n_right / n, confidence))
+    return curve

@@ -207,7 +207,7 @@ class Ablation:
 
 def _measure_reader(ablation: Ablation, name: str, reader: str, loss: float | None) -> Row:
     """Return the row of a trained reader; called in a process that did nothing before."""
-    from kofid.evaluation.answers import evaluate
+    from kofid.evaluation.predictions import evaluate
     from kofid.pipeline import Pipeline
     from kofid.reader.fid.config import ReadingOptions
     from kofid.reader.open import open_reader

@@ -20,9 +20,9 @@ from kofid.korean.text import clean
 from kofid.language import say, setting
 from kofid.retrieval.build import add_vectors, build_index, update_index
 from kofid.retrieval.index import Index
+from kofid.retrieval.ranking_options import RankingOptions
 from kofid.retrieval.sparse.analyzer import CONTENT_TAGS, DEFAULT, Analyzer, parse_components
 from kofid.retrieval.sparse.ranking import Ranking
-from kofid.retrieval.weights import RankingOptions
 from kofid.storage.artifacts import open_artifact
 from kofid.types import Passage, Progress, silent
 

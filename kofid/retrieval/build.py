@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats.passage_split import article_id
 from kofid.language import say, setting
 from kofid.retrieval.dense.base import NamedEncoder
-from kofid.retrieval.dense.shards import VectorShards, shard_size
+from kofid.retrieval.dense.shards import VectorShards, encode_share, merge_shards, shard_size
 from kofid.retrieval.index_settings import IndexSettings, VectorSettings
 from kofid.retrieval.journal import BuildJournal
 from kofid.retrieval.layout import USER_DICTIONARY, VECTORS, open_segments, read_deleted, stored_analyzer, write_deleted
@@ -96,8 +96,8 @@ def _complete(
         return settings
     folder = directory / f".vectors-{encoder.fingerprint[:16]}"
     shards = VectorShards(folder, len(passages), shard_size(len(passages), 1))
-    _encode(shards, passages, encoder, (0, 1), progress)
-    vectors = _write_vectors(directory, shards, encoder, faiss)
+    encode_share(shards, encoder.encoder, passages, (0, 1), progress)
+    vectors = _merge(directory, shards, encoder, faiss)
     shutil.rmtree(folder)
     return replace(settings, dense=vectors)
 
@@ -130,7 +130,7 @@ def add_vectors(
             remove_claimed(other)
     claim_folder(folder)
     shards = VectorShards(folder, len(passages), size)
-    _encode(shards, passages, encoder, share, progress)
+    encode_share(shards, encoder.encoder, passages, share, progress)
     if not shards.is_complete:
         return None
     manifest: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def add_vectors(
                 say(f"{path}: 벡터를 만드는 동안 색인이 바뀌었습니다", f"{path}: the index changed meanwhile")
             )
         link_files(index, directory, but=(VECTORS,))
-        settings = replace(settings, dense=_write_vectors(directory, shards, encoder, faiss))
+        settings = replace(settings, dense=_merge(directory, shards, encoder, faiss))
         manifest |= settings.to_json()
     for other in _shard_folders(path):  # those of other shares of this generation as well
         remove_claimed(other)
@@ -152,32 +152,10 @@ def _shard_folders(path: Path) -> list[Path]:
     return list(path.parent.glob(f".{glob.escape(path.name)}.vectors-*-gen-*"))
 
 
-def _encode(
-    shards: VectorShards, passages: Passages, encoder: NamedEncoder, share: tuple[int, int], progress: Progress
-) -> None:
-    """Encode this process's share of the shards."""
-    numbers = range(len(shards))[share[0] :: share[1]]
-    n_passages = sum(end - start for start, end in map(shards.bounds, numbers))
-    counted = iter(progress(range(n_passages), say("패시지 벡터", "passage vectors"), n_passages))
-
-    def count(n: int) -> None:
-        for _ in islice(counted, n):
-            pass
-
-    for number in numbers:
-        shards.encode(number, encoder.encoder, passages, count)
-    next(counted, None)  # the bar ends
-
-
-def _write_vectors(directory: Path, shards: VectorShards, encoder: NamedEncoder, faiss: str) -> VectorSettings:
+def _merge(directory: Path, shards: VectorShards, encoder: NamedEncoder, faiss: str) -> VectorSettings:
     """Write the faiss file of all shards and return what the index keeps of its vectors."""
-    from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, recall_against_flat
-
-    factory, dimension = choose_factory(faiss, shards.n_passages), encoder.encoder.dimension
-    DenseIndex.build(shards.read(), dimension, factory).save(directory / VECTORS)
-    recall = None
-    if factory != "Flat":
-        recall = round(recall_against_flat(DenseIndex.load(directory / VECTORS), shards.read(), dimension), 4)
+    dimension = encoder.encoder.dimension
+    factory, recall = merge_shards(shards, directory / VECTORS, dimension, faiss)
     return VectorSettings(encoder.name, encoder.fingerprint, dimension, factory, shards.n_passages, recall)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import Engine
-from kofid.retrieval.sparse.ranking import K1, B
+from kofid.retrieval.sparse.bm25 import K1, B
 from kofid.types import Hit, Search
 
 

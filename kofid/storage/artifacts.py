@@ -14,7 +14,6 @@ Checksums tell damage, not forgery: see ``kofid.storage.manifest``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,6 +48,7 @@ from kofid.storage.manifest import (
     read_manifest,
     write_manifest,
 )
+from kofid.storage.switch import switch_current, sync_tree
 
 __all__ = [
     "FORMAT",
@@ -121,8 +121,8 @@ def write_artifact(
                 (building / JOURNAL).unlink(missing_ok=True)
                 known = _entries(path) | (_entries(shares) if shares else {})
                 checksum = write_manifest(building, kind, settings, known)
-                _sync_tree(building)
-                _switch(path, building, checksum)
+                sync_tree(building)
+                switch_current(path, building, checksum)
             finally:
                 with suppress(OSError):  # what stays is removed next time
                     remove_leftovers(path, kind, keep=True, new=generation_of(building))
@@ -162,45 +162,6 @@ def _entries(path: Path) -> _Entries:
         return {identity(manifest.directory / name): entry for name, entry in manifest.files.items()}
     except (KofidError, OSError):
         return {}  # a damaged generation is being replaced
-
-
-def _sync_tree(directory: Path) -> None:
-    for path in [*directory.rglob("*"), directory]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _switch(path: Path, building: Path, checksum: str) -> None:
-    """Make ``building`` the current generation; the one before stays current when the disk refuses."""
-    before, generation = read_current(path), generation_of(building)
-    # Written before the generation gets its name: what has generations but neither this nor CURRENT has lost CURRENT.
-    _write_current(path, f"{generation.name} {checksum}\n")
-    building.rename(generation)
-    _sync(path)
-    (path / NEW_CURRENT).replace(path / "CURRENT")
-    try:
-        _sync(path)
-    except OSError:  # after a power failure either one might be current: let it be the one before, now as well
-        if before is None:
-            (path / "CURRENT").unlink()
-        else:
-            _write_current(path, before)
-            (path / NEW_CURRENT).replace(path / "CURRENT")
-        raise
-
-
-def _write_current(path: Path, line: str) -> None:
-    with (path / NEW_CURRENT).open("w", encoding="utf-8", newline="") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 # --- opening -------------------------------------------------------------------------------------------------

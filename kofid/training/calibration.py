@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from kofid.korean.answers import has_answer, robust_match
+from kofid.korean.answer_match import has_answer, robust_match
 from kofid.reader.confidence import Confidence, log_odds
 from kofid.reader.fid.reader import FiDReader
 from kofid.types import Example

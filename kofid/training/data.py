@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kofid.errors import InputError, UsageError
 from kofid.formats.passage_split import article_id
-from kofid.korean.answers import has_answer
+from kofid.korean.answer_match import has_answer
 from kofid.language import say, setting
 from kofid.retrieval.dense.base import dense_text
 from kofid.retrieval.modes import SearchMode
@@ -159,27 +159,7 @@ def reader_dataset(examples: Sequence[Example], n_context: int, notes: Notes = n
         for e in examples
         if e.hits and (e.target or e.question.answers)
     ]
-    return _dataset(rows, len(examples), say("답과 패시지가 모두", "both an answer and passages"), notes)
-
-
-def retriever_dataset(examples: Sequence[Example], notes: Notes = no_notes) -> Dataset:
-    """Return rows of ``question``, ``positives`` and ``negatives``: texts of gold hits, and of others that say no answer.
-
-    Where all others say an answer, they are negatives too: a word may stand in many passages that do not answer.
-    """
-    rows = []
-    for example in examples:
-        question = example.question
-        flags = [is_positive(question, hit.passage) for hit in example.hits]
-        positives = [h.passage for h, good in zip(example.hits, flags, strict=True) if good]
-        others = [h.passage for h, good in zip(example.hits, flags, strict=True) if not good]
-        negatives = [p for p in others if not has_answer(p.text, question.answers)] or others
-        if positives and negatives:
-            texts = {"positives": list(map(dense_text, positives)), "negatives": list(map(dense_text, negatives))}
-            rows.append({"question": question.text, **texts})
-    return _dataset(
-        rows, len(examples), say("정답 패시지와 아닌 패시지가 함께", "both a positive and a negative passage"), notes
-    )
+    return rows_dataset(rows, len(examples), say("답과 패시지가 모두", "both an answer and passages"), notes)
 
 
 def distillation_dataset(examples: Sequence[Example], notes: Notes = no_notes) -> Dataset:
@@ -197,10 +177,10 @@ def distillation_dataset(examples: Sequence[Example], notes: Notes = no_notes) -
         for e in examples
         if len(e.hits) > 1
     ]
-    return _dataset(rows, len(examples), say("패시지가 둘 이상", "two or more passages"), notes)
+    return rows_dataset(rows, len(examples), say("패시지가 둘 이상", "two or more passages"), notes)
 
 
-def _dataset(rows: list[dict[str, Any]], n_examples: int, needed: str, notes: Notes) -> Dataset:
+def rows_dataset(rows: list[dict[str, Any]], n_examples: int, needed: str, notes: Notes) -> Dataset:
     """Return the rows as a data set, and tell how many examples lack what is ``needed``; raise InputError where all do."""
     from datasets import Dataset
 

@@ -15,10 +15,11 @@ from kofid.language import say, setting
 from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder, Rows
 from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.training.contrast import contrastive_loss, key
-from kofid.training.data import is_positive, retriever_dataset
+from kofid.training.data import is_positive
 from kofid.training.lora import adapted
+from kofid.training.negatives import draw_negatives, retriever_dataset
 from kofid.training.options import PLAIN_CONTRAST, Contrast, Notes, TrainOptions, no_notes
-from kofid.training.pairs import Pairs
+from kofid.training.raw_text_pairs import Pairs
 from kofid.training.trainer import train
 from kofid.types import Example, OnStep
 
@@ -53,7 +54,7 @@ def fit_encoder(
         for row in rows:
             rng = Random(f"{options.seed} {epoch} {row['question']}")
             golds.append(rng.choice(row["positives"]))
-            negatives += rng.sample(row["negatives"], min(contrast.n_negatives, len(row["negatives"])))
+            negatives += draw_negatives(row, contrast.n_negatives, rng)
         return contrast_batch(
             encoder,
             encoder.pieces([row["question"] for row in rows]),

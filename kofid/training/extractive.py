@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kofid.korean.answers import find_answer
+from kofid.korean.answer_match import find_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Spans
 from kofid.reader.extractive.windows import Window
 from kofid.training.data import reader_dataset

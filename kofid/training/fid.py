@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from kofid.errors import UsageError
-from kofid.korean.answers import character_f1, exact_match
+from kofid.korean.answer_match import character_f1, exact_match
 from kofid.language import say, setting
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
 from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target

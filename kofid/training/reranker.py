@@ -19,9 +19,9 @@ from kofid.training.data import (
     is_positive,
     load_examples,
     path_names,
-    retriever_dataset,
 )
 from kofid.training.encoder import fresh_bert_config, refuse_unknown_size
+from kofid.training.negatives import draw_negatives, retriever_dataset
 from kofid.training.options import RERANKER, Notes, TrainOptions, no_notes, refuse_options, said_once
 from kofid.training.run import Fit, run_settings, run_training
 from kofid.training.trainer import train
@@ -76,7 +76,7 @@ def fit_reranker(
         pairs, sizes = [], []
         for row in rows:
             rng = Random(f"{options.seed} {epoch} {row['question']}")
-            negatives = rng.sample(row["negatives"], min(n_negatives, len(row["negatives"])))
+            negatives = draw_negatives(row, n_negatives, rng)
             pairs += reranker.pairs(row["question"], [rng.choice(row["positives"]), *negatives])
             sizes.append(1 + len(negatives))
         return {**reranker.batch(pairs), "sizes": torch.tensor(sizes)}

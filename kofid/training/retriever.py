@@ -31,7 +31,7 @@ from kofid.training.options import (
     refuse_options,
     said_once,
 )
-from kofid.training.pairs import Pairs, sample_texts
+from kofid.training.raw_text_pairs import Pairs, sample_texts
 from kofid.training.run import Fit, run_settings, run_training
 from kofid.types import Example, OnStep, Passage, Progress, silent
 

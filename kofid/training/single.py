@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kofid.korean.answers import has_answer
+from kofid.korean.answer_match import has_answer
 from kofid.reader.fid.config import ANSWER_TOKENS
 from kofid.reader.fid.single import SingleReader
 from kofid.training.data import is_positive

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kofid.errors import InputError
-from kofid.korean.answers import character_f1, exact_match, normalize_korquad, robust_match
+from kofid.formats.passage_split import article_id
+from kofid.korean.answer_match import character_f1, exact_match, normalize_korquad, robust_match
 from kofid.korean.kiwi import analyze_many
 from kofid.language import say
 from kofid.reader.confidence import SURE
@@ -169,7 +170,7 @@ def _group(example: Example, candidates: Candidates, answers: Sequence[Answer]) 
 
 def _is_gold(passage_id: str, positive: set[str]) -> bool:
     """Tell whether a passage is gold; positives may name whole articles, of which ``ARTICLE#n`` is a piece."""
-    return passage_id in positive or passage_id.partition("#")[0] in positive
+    return passage_id in positive or article_id(passage_id) in positive
 
 
 def _title(example: Example) -> str:

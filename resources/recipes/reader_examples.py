@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kofid.formats.passage_split import article_id
-from kofid.korean.answers import has_answer
+from kofid.korean.answer_match import has_answer
 from kofid.korean.text import sentence_spans
 
 CHARACTERS = 560

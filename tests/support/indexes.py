@@ -11,8 +11,9 @@ from typing import Any
 from kofid.retrieval.build import build_index
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
+from kofid.retrieval.sparse.bm25 import Ranker
 from kofid.retrieval.sparse.query import QueryTerm
-from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
+from kofid.retrieval.sparse.ranking import PLAIN, Ranking
 from kofid.types import Hit, Passage
 
 WORDS = Analyzer(parse_components("whitespace"))

@@ -18,7 +18,7 @@ from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.training.encoder import fresh_encoder, fresh_static
 from kofid.training.encoder_fit import fit_encoder, pretrain_encoder
 from kofid.training.options import Contrast
-from kofid.training.pairs import Pairs
+from kofid.training.raw_text_pairs import Pairs
 from kofid.training.tokenizers import train_tokenizer
 from support.examples import CPU, EXAMPLES, PASSAGES
 

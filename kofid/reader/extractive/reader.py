@@ -14,7 +14,7 @@ import torch
 
 from kofid.devices import seed_everything
 from kofid.errors import InputError
-from kofid.korean.answers import normalize_robust
+from kofid.korean.answer_match import normalize_robust
 from kofid.language import say, setting
 from kofid.reader.extractive.windows import Window, cut_windows, pad_windows
 from kofid.reader.fid.reader import open_tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kofid.errors import InputError
-from kofid.korean.answers import has_answer, normalize_robust
+from kofid.korean.answer_match import has_answer, normalize_robust
 from kofid.language import say
 from kofid.reader.confidence import Confidence, plain_confidence
 from kofid.reader.fid.config import PASSAGE_TOKENS, Decoding, ScoreMethod

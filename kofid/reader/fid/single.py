@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kofid.korean.answers import normalize_robust
+from kofid.korean.answer_match import normalize_robust
 from kofid.reader.fid.inputs import encode_inputs, format_input
 from kofid.reader.fid.reader import FiDReader
 from kofid.types import Answer, Hit, Passage

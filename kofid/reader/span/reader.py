@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
-from kofid.korean.answers import normalize_robust
+from kofid.korean.answer_match import normalize_robust
 from kofid.korean.kiwi import analyze, analyze_many
 from kofid.language import say, setting
 from kofid.reader.span.candidates import NAMES, Candidates, candidate_features

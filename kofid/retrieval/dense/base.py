@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from kofid.errors import InputError
+from kofid.language import say
 from kofid.types import Passage
 
 if TYPE_CHECKING:
@@ -86,3 +88,14 @@ class NamedEncoder:
     encoder: Encoder
     name: str
     fingerprint: str
+
+
+def refuse_infinite(vectors: Vectors) -> None:
+    """Raise InputError where a number is NaN or infinite."""
+    if not np.isfinite(vectors).all():
+        raise InputError(
+            say(
+                "인코더가 NaN이나 무한대를 냈습니다. 모델을 확인하세요.",
+                "the encoder gave NaN or infinity; check the model",
+            )
+        )

@@ -11,7 +11,7 @@ import numpy as np
 
 from kofid.errors import ResourceError, UsageError
 from kofid.language import say, setting
-from kofid.retrieval.dense.shards import refuse_infinite
+from kofid.retrieval.dense.base import refuse_infinite
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense.base import Vectors
@@ -21,6 +21,8 @@ _FLAT_UP_TO = 200_000
 # Vectors that an index which must be trained is trained on.
 _TRAINED_ON = 65_536
 # What recall is measured on: the nearest 20 of 200 vectors.
+# Vectors on which what must be trained first is trained.
+_TRAINED_ON = 65_536
 _SAMPLED, _NEAREST = 200, 20
 # Of an IVF index one cell in so many is looked into, and so many at least.
 _PROBED_OF, _PROBED_AT_LEAST = 4, 32

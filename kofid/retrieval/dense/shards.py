@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kofid.errors import InputError
 from kofid.language import say
+from kofid.retrieval.dense.base import refuse_infinite
+from kofid.types import Progress
 
 if TYPE_CHECKING:
     from kofid.retrieval.dense.base import Encoder, Vectors
@@ -84,12 +86,29 @@ class VectorShards:
         return self.folder / f"{number:05}.npy"
 
 
-def refuse_infinite(vectors: Vectors) -> None:
-    """Raise InputError where a number is NaN or infinite."""
-    if not np.isfinite(vectors).all():
-        raise InputError(
-            say(
-                "인코더가 NaN이나 무한대를 냈습니다. 모델을 확인하세요.",
-                "the encoder gave NaN or infinity; check the model",
-            )
-        )
+def encode_share(
+    shards: VectorShards, encoder: Encoder, passages: Passages, share: tuple[int, int], progress: Progress
+) -> None:
+    """Encode one process's share (i, n) of the shards: every n-th from the i-th, from 0."""
+    numbers = range(len(shards))[share[0] :: share[1]]
+    n_passages = sum(end - start for start, end in map(shards.bounds, numbers))
+    counted = iter(progress(range(n_passages), say("패시지 벡터", "passage vectors"), n_passages))
+
+    def count(n: int) -> None:
+        for _ in islice(counted, n):
+            pass
+
+    for number in numbers:
+        shards.encode(number, encoder, passages, count)
+    next(counted, None)  # the bar ends
+
+
+def merge_shards(shards: VectorShards, path: Path, dimension: int, faiss: str) -> tuple[str, float | None]:
+    """Write one faiss file of all shards; return its factory string and its recall@20, None where the search is exact."""
+    from kofid.retrieval.dense.faiss_index import DenseIndex, choose_factory, recall_against_flat
+
+    factory = choose_factory(faiss, shards.n_passages)
+    DenseIndex.build(shards.read(), dimension, factory).save(path)
+    if factory == "Flat":
+        return factory, None
+    return factory, round(recall_against_flat(DenseIndex.load(path), shards.read(), dimension), 4)

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from kofid.korean.answers import (
+from kofid.korean.answer_match import (
     character_f1,
     exact_match,
     has_answer,

@@ -35,7 +35,7 @@ from transformers import (
 )
 
 from kofid.errors import InputError, UsageError
-from kofid.korean.answers import find_answer, has_answer
+from kofid.korean.answer_match import find_answer, has_answer
 from kofid.reader.extractive.reader import ExtractiveReader, Scores, Spans, normalize, score_spans
 from kofid.reader.extractive.windows import cut_windows
 from kofid.reader.fid.generation import Decoded

@@ -12,7 +12,7 @@ import pytest
 
 from kofid.errors import IncompatibleArtifactError, InputError
 from kofid.formats import read_questions
-from kofid.korean.answers import robust_match
+from kofid.korean.answer_match import robust_match
 from kofid.korean.kiwi import analyze, analyze_many
 from kofid.korean.questions import TYPE_CODES
 from kofid.reader.open import open_reader

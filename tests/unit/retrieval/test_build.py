@@ -26,7 +26,8 @@ from kofid.retrieval.index import Index
 from kofid.retrieval.sparse import analysis_pool, segment
 from kofid.retrieval.sparse import builder as build
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
-from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
+from kofid.retrieval.sparse.bm25 import Ranker
+from kofid.retrieval.sparse.ranking import PLAIN, Ranking
 from kofid.storage.arrays import BLOCK, ArrayFile, ArrayWriter
 from kofid.storage.artifacts import JOURNAL, open_artifact
 from kofid.types import Passage

@@ -13,7 +13,8 @@ from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
 from kofid.retrieval.index import Index
 from kofid.retrieval.index_settings import IndexSettings, VectorSettings
 from kofid.retrieval.sparse.analyzer import Analyzer
-from kofid.retrieval.sparse.ranking import Ranker, Ranking
+from kofid.retrieval.sparse.bm25 import Ranker
+from kofid.retrieval.sparse.ranking import Ranking
 
 HERE = Path("kb")
 ENTRY: dict[str, Any] = {

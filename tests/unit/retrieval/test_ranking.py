@@ -17,7 +17,8 @@ from support.slow_index import VOCABULARY, SlowIndex, random_passages, random_qu
 
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import RankerName
-from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
+from kofid.retrieval.sparse.bm25 import Ranker
+from kofid.retrieval.sparse.ranking import PLAIN, Ranking
 
 
 @pytest.fixture(scope="module")

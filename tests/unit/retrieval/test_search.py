@@ -18,7 +18,8 @@ from kofid.retrieval.build import build_index
 from kofid.retrieval.index import Index
 from kofid.retrieval.sparse import builder as build
 from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
-from kofid.retrieval.sparse.ranking import PLAIN, Ranker, Ranking
+from kofid.retrieval.sparse.bm25 import Ranker
+from kofid.retrieval.sparse.ranking import PLAIN, Ranking
 from kofid.types import Answer, Hit, Passage
 
 

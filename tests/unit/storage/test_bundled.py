@@ -12,7 +12,7 @@ import pytest
 from kofid.errors import InputError
 from kofid.evaluation.rankings import judge, mean_measures
 from kofid.formats import read_corpus, read_questions
-from kofid.korean.answers import has_answer
+from kofid.korean.answer_match import has_answer
 from kofid.korean.text import clean
 from kofid.retrieval.index import Index
 from kofid.storage.bundled import resource

@@ -19,11 +19,11 @@ from kofid.retrieval.dense.static import StaticEncoder
 from kofid.retrieval.dense.transformer import TransformerEncoder
 from kofid.training import encoder_fit
 from kofid.training.contrast import contrastive_loss, in_batch_loss
-from kofid.training.data import retriever_dataset
 from kofid.training.encoder import fresh_encoder, fresh_static
 from kofid.training.encoder_fit import contrast_batch, dev_figures, fit_encoder, pretrain_encoder
+from kofid.training.negatives import retriever_dataset
 from kofid.training.options import Contrast
-from kofid.training.pairs import Pairs, sample_texts
+from kofid.training.raw_text_pairs import Pairs, sample_texts
 from kofid.types import Hit, Passage
 
 TEXTS = [p.text for p in PASSAGES] + [e.question.text for e in EXAMPLES]

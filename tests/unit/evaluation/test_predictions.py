@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from kofid.errors import UsageError
-from kofid.evaluation.answers import QUESTION_TYPES, Evaluation, Prediction, evaluate, evaluate_examples
 from kofid.evaluation.metrics import rouge_l
-from kofid.korean.answers import character_f1, exact_match, normalize_korquad
+from kofid.evaluation.predictions import QUESTION_TYPES, Evaluation, Prediction, evaluate, evaluate_examples
+from kofid.korean.answer_match import character_f1, exact_match, normalize_korquad
 from kofid.korean.questions import question_type
 from kofid.pipeline import Reply
 from kofid.types import Answer, Example, Hit, Passage, Question

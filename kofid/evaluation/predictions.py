@@ -9,9 +9,9 @@ from typing import Any
 
 from kofid.devices import peak_memory
 from kofid.errors import UsageError
-from kofid.evaluation.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, rouge_l
+from kofid.evaluation.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, risk_coverage, rouge_l
 from kofid.formats.json_shapes import evaluation_to_json
-from kofid.korean.answers import character_f1, exact_match, robust_match
+from kofid.korean.answer_match import character_f1, exact_match, robust_match
 from kofid.korean.questions import TYPE_CODES, question_type
 from kofid.language import say
 from kofid.pipeline import Pipeline
@@ -145,16 +145,9 @@ class Evaluation:
     def risk_coverage(self) -> list[tuple[float, float, float]]:
         """Return (coverage, accuracy, confidence) of answering only the surest questions, from one question to all.
 
-        Accuracy is the share of right answers (robustly matched) among those answered (El-Yaniv and Wiener 2010, section
-        2). Answers that are equally sure are given together.
+        Right are answers that match robustly.
         """
-        ordered = sorted(self.predictions, key=lambda p: -p.confidence)
-        curve, n_right = [], 0
-        for n, prediction in enumerate(ordered, 1):
-            n_right += prediction.em_robust
-            if n == len(ordered) or ordered[n].confidence < prediction.confidence:
-                curve.append((n / len(ordered), n_right / n, prediction.confidence))
-        return curve
+        return risk_coverage([p.confidence for p in self.predictions], [p.em_robust for p in self.predictions])
 
     def sureness(self) -> dict[str, float]:
         """Return the share of answers given as ``sure``, how many of them are right, and ``coverage@75``.
