@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kofid.errors import UsageError
 from kofid.evaluation.report import markdown_table, write_scatter
 from kofid.experiments.processes import call_alone
+from kofid.experiments.settings import keep_settings, refuse_other_settings, settings_text
 from kofid.experiments.steps import UNWATCHED, Watcher, read_all_questions
 from kofid.language import say, setting
 from kofid.reader.kinds import ReaderKind
@@ -123,9 +124,9 @@ class Ablation:
         for name in names:
             done = self._path(name, ".json")
             if not done.is_file():
-                settings = json.dumps(self._settings(name), ensure_ascii=False, sort_keys=True)
-                write_file(self._path(name, ".settings.json"), [settings + "\n"])
-                fingerprint = hashlib.sha256(settings.encode()).hexdigest()[:16]
+                settings = self._settings(name)
+                keep_settings(self._path(name, ".settings.json"), settings)
+                fingerprint = hashlib.sha256(settings_text(settings).encode()).hexdigest()[:16]
                 row = self._measure(name, watcher).to_json() | {"settings": fingerprint}
                 write_file(done, [json.dumps(row, ensure_ascii=False) + "\n"])
             stored = json.loads(done.read_text(encoding="utf-8"))
@@ -154,23 +155,8 @@ class Ablation:
         }
 
     def _refuse_other_settings(self, name: str) -> None:
-        file = self._path(name, ".settings.json")
-        if file.is_file():
-            before = json.loads(file.read_text(encoding="utf-8"))
-        elif self._path(name, ".json").is_file() or is_artifact(self._path(name)):
-            before = {}  # of a version that did not keep them
-        else:
-            return
-        now = json.loads(json.dumps(self._settings(name)))
-        changed = [key for key in now if key not in before or before[key] != now[key]]
-        if changed:
-            differences = ", ".join(f"{setting(key, before.get(key, '?'))} -> {now[key]}" for key in changed[:4])
-            raise UsageError(
-                say(
-                    f"{file.parent}: {name}은(는) 다른 설정으로 만든 것입니다 ({differences}). 다른 폴더를 쓰거나 그 폴더를 지우세요.",
-                    f"{file.parent}: {name} was made with other settings ({differences}); take another folder or remove it",
-                )
-            )
+        has_results = self._path(name, ".json").is_file() or is_artifact(self._path(name))
+        refuse_other_settings(self._path(name, ".settings.json"), self._settings(name), name, has_results=has_results)
 
     # --- the work ---
 

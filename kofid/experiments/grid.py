@@ -18,7 +18,7 @@ from typing import Any
 from kofid.errors import InputError, UsageError
 from kofid.evaluation.comparison import System
 from kofid.evaluation.rankings import read_measures
-from kofid.experiments.settings import assign_settings
+from kofid.experiments.settings import assign_settings, keep_settings, refuse_other_settings
 from kofid.experiments.steps import UNWATCHED, OnBegin, Step, Watcher, measure_step, run_steps, vectors_step
 from kofid.formats import read_questions
 from kofid.formats.json_shapes import question_to_json
@@ -178,14 +178,31 @@ class Grid:
             files[f"fold-{number}"] = (pair[0], pair[1])
         return files
 
+    def _settings(self) -> dict[str, Any]:
+        """Return what all results come from; what the names of systems tell is not among it."""
+        return {
+            "index": str(self.index.resolve()),
+            "questions": str(Path(self.questions).resolve()),
+            "dev": str(Path(self.dev).resolve()) if self.dev else None,
+            "folds": self.n_folds,
+            **{f"training_{name}": value for name, value in asdict(self.training).items()},
+            **asdict(self.contrast),
+            **{name: value for name, value in asdict(self.options).items() if name != "device"},
+        }
+
     # --- doing it ---
 
     def run(self, watcher: Watcher = UNWATCHED, on_begin: OnBegin = lambda step, done: None) -> list[System]:
         """Do what is not done yet and return the systems, each with its measures of all folds, the first first.
 
-        ``on_begin`` is told each step before it runs, and whether it was done before. Raises KofidError where one fails;
-        the same call then goes on.
+        ``on_begin`` is told each step before it runs, and whether it was done before. Raises UsageError where the folder
+        holds results of other settings than these (models and searches may be added), KofidError where a step fails; the same
+        call then goes on.
         """
+        claim_folder(self.folder)
+        file = self.folder / "settings.json"
+        refuse_other_settings(file, self._settings(), self.folder.name, has_results=(self.folder / "results").is_dir())
+        keep_settings(file, self._settings())
         steps = list(self.steps(watcher))
         run_steps(steps, on_begin)
         results: dict[str, list[Path]] = {}

@@ -7,11 +7,12 @@ round its passages, scores, encoder, index and measures. What is there is not do
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kofid.evaluation.rankings import read_measures
+from kofid.experiments.settings import keep_settings, refuse_other_settings
 from kofid.experiments.steps import (
     UNWATCHED,
     OnBegin,
@@ -78,11 +79,28 @@ class Rounds:
     def run(self, watcher: Watcher = UNWATCHED, on_begin: OnBegin = lambda step, done: None) -> list[RoundFigures]:
         """Do what is not done yet and return the figures of all rounds.
 
-        ``on_begin`` is told each step before it runs, and whether it was done before. Raises KofidError where one fails;
-        the same call then goes on.
+        ``on_begin`` is told each step before it runs, and whether it was done before. Raises UsageError where the folder
+        holds rounds of other settings than these, KofidError where a step fails; the same call then goes on.
         """
+        claim_folder(self.folder)
+        file = self.folder / "settings.json"
+        has_results = any(self.folder.glob("round-*"))
+        refuse_other_settings(file, self._settings(), self.folder.name, has_results=has_results)
+        keep_settings(file, self._settings())
         run_steps(self.steps(watcher), on_begin)
         return self.figures()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what every round comes from; their number may grow."""
+        return {
+            "index": str(self.index.resolve()),
+            "questions": [str(Path(file).resolve()) for file in self.questions],
+            "dev": str(Path(self.dev).resolve()) if self.dev else None,
+            **{name: getattr(self, name) for name in ("reader", "retriever", "n_context", "mode", "score", "dtype")},
+            **{name: getattr(self, name) for name in ("encoding", "limit")},
+            **asdict(self.distillation),
+            **{name: value for name, value in asdict(self.options).items() if name != "device"},
+        }
 
     def steps(self, watcher: Watcher = UNWATCHED) -> Iterator[Step]:
         """Yield the steps in their order, those done already too."""

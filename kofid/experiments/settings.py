@@ -1,14 +1,18 @@
-"""Settings by name, from a file or a command line, put into the dataclasses that have them."""
+"""Settings by name, put into the dataclasses that have them; and settings kept beside results, so that no old result stands
+under new ones."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from kofid.errors import UsageError
-from kofid.language import say
+from kofid.language import say, setting
+from kofid.storage.files import write_file
 
 # Options that are not called as the settings are.
 _OPTION_NAMES = {
@@ -72,3 +76,34 @@ def _converted(value: object, kind: Any) -> object:
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise ValueError
     return kind(value)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings as one line of JSON, in the order of their names."""
+    return json.dumps(settings, ensure_ascii=False, sort_keys=True)
+
+
+def keep_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    """Write what the results beside ``file`` come from, unless it stands there."""
+    if not file.is_file():
+        write_file(file, [settings_text(settings) + "\n"])
+
+
+def refuse_other_settings(file: Path, settings: Mapping[str, Any], name: str, *, has_results: bool) -> None:
+    """Raise UsageError where results were made with other settings than these, or by a version that kept none.
+
+    ``name`` is what the message calls them.
+    """
+    if not file.is_file() and not has_results:
+        return
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    now = json.loads(settings_text(settings))
+    changed = [key for key in now if key not in before or before[key] != now[key]]
+    if changed:
+        differences = ", ".join(f"{setting(key, before.get(key, '?'))} -> {now[key]}" for key in changed[:4])
+        raise UsageError(
+            say(
+                f"{file.parent}: {name}은(는) 다른 설정으로 만든 것입니다 ({differences}). 다른 폴더를 쓰거나 그 폴더를 지우세요.",
+                f"{file.parent}: {name} was made with other settings ({differences}); take another folder or remove it",
+            )
+        )

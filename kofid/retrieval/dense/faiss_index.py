@@ -21,8 +21,6 @@ _FLAT_UP_TO = 200_000
 # Vectors that an index which must be trained is trained on.
 _TRAINED_ON = 65_536
 # What recall is measured on: the nearest 20 of 200 vectors.
-# Vectors on which what must be trained first is trained.
-_TRAINED_ON = 65_536
 _SAMPLED, _NEAREST = 200, 20
 # Of an IVF index one cell in so many is looked into, and so many at least.
 _PROBED_OF, _PROBED_AT_LEAST = 4, 32

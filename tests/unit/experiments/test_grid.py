@@ -79,6 +79,11 @@ def test_a_grid_runs_once_and_says_what_it_found(folder: Path) -> None:
     assert changed == {out / "results/sparse.fold-2.jsonl"}
     assert kofid("verify", folder / "kb").code == 0  # the copies that share its files left it alone
 
+    (folder / "other.toml").write_text(GRID.format(folder=folder).replace("symmetric = true", ""), encoding="utf-8")
+    refused = kofid("experiment", folder / "other.toml", "-o", out)
+    assert refused.code == 2 and "symmetric" in refused.err, "no old result under new settings"
+    assert times() == after
+
 
 @pytest.mark.parametrize(
     ("text", "error"),
