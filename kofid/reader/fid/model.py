@@ -16,7 +16,7 @@ Words of this room:
 The way from tokens to logits, with two questions that have two passages and one, of 3 + 2 and 4 tokens:
 
 >>> _ = torch.manual_seed(0)
->>> config = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+>>> config = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
 >>> model = FusionReader(config).eval()
 >>> batch = Batch(torch.arange(9), lengths=[3, 2, 4], n_passages=[2, 1])  # input_ids (n_tokens,) = (9,)
 >>> encoded = model.encode(batch)  # one Encoded a question
