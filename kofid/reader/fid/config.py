@@ -26,8 +26,8 @@ class ScoreMethod(StrEnum):
 class Variant:
     """What makes a reader FiD-Light or FiDO.
 
-    ``first_k`` states are kept of each passage (0: all). They are the states of the question's own tokens where it is as
-    long as that, as it comes first: a reader with ``first_k`` cannot be held to the passages' words (see ``Decoding``).
+    ``first_k`` states are kept of each passage (0: all). The question comes first in a passage's input, so most of them are
+    states of the question's own tokens: answers of such a reader cannot be held to the passages' words (see ``Decoding``).
 
     Decoder layers ``cross_layers``, counted from 1, have cross-attention. Where it is empty every ``n_cross_layer``-th layer
     has it: despite its name that is a stride, not a count (1: all layers; 6 of 24: layers 6, 12, 18 and 24). The decoder
