@@ -31,9 +31,8 @@ def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tok
     if not texts:
         return []
     rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
-    frame: list[int] = tokenizer("")[
-        "input_ids"
-    ]  # the tokens around every text: T5's end token, a BERT's [CLS] and [SEP]
+    # The tokens around every text: T5's end token, a BERT's [CLS] and [SEP].
+    frame: list[int] = tokenizer("")["input_ids"]
     cut = []
     for row in rows:
         # How many of a row's last tokens are the frame's, and so stay when it is cut: the longest common ending.
@@ -119,7 +118,10 @@ def _tokens_of_questions(batch: Batch) -> list[np.ndarray]:
 
 
 def _as_in_passages(row: list[int], passages: np.ndarray, pieces: Pieces, end: int) -> list[int]:
-    """Return a target's tokens as they stand in ``passages`` (n_tokens,), where they do; a target that was cut stays."""
+    """Return a target's tokens as they stand in ``passages`` (n_tokens,), where they do.
+
+    A row without the end token stays as it is.
+    """
     import numpy as np
 
     if not row or row[-1] != end:
