@@ -12,6 +12,7 @@ from kofid.corpora import corpus_index, demo_index
 from kofid.korean.text import clean, sentence_spans
 from kofid.language import say
 from kofid.reader.confidence import SURE
+from kofid.reader.fid.pointing import pointed_first
 from kofid.retrieval.correct import forgiving_search
 from kofid.retrieval.explain import Explanation
 from kofid.retrieval.explain import explain as explain_hits
@@ -64,8 +65,7 @@ class Reply:
         if self.answer is None or self.answer.passage is None:
             return self.hits
         first = self.answer.cited or (self.answer.passage.id,)
-        places = {passage_id: place for place, passage_id in enumerate(first)}
-        return sorted(self.hits, key=lambda hit: places.get(hit.passage.id, len(first)))
+        return pointed_first(self.hits, first)
 
 
 class NoReader:

@@ -18,7 +18,6 @@ from kofid.retrieval.sparse.known_words import KnownWords
 from kofid.retrieval.sparse.passages import Passages
 from kofid.retrieval.sparse.query import QueryTerm, weigh
 from kofid.retrieval.sparse.ranking import Ranking, RankingChanges
-from kofid.retrieval.sparse.scoring import Scores
 from kofid.retrieval.sparse.search import SparseIndex
 from kofid.retrieval.sparse.segment import Segment
 from kofid.storage.artifacts import Artifact, open_artifact
@@ -149,10 +148,6 @@ class Index:
     def search(self, question: str, k: int) -> list[Hit]:
         """Return the best ``k`` passages by their terms; fewer when fewer share a term with the question."""
         return self.hits(self.sparse.search(self.query(question), k), "sparse")
-
-    def score_sparse(self, question: str) -> Scores:
-        """Return the scores of all positions, shape (n_positions,)."""
-        return self.sparse.score_all(self.query(question))
 
     def hits(self, scored: Iterable[tuple[int, float]], source: str) -> list[Hit]:
         """Return hits of (position, score) pairs."""

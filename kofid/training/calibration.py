@@ -56,12 +56,12 @@ def _fit(inputs: np.ndarray, target: np.ndarray, ridge: float) -> tuple[float, f
 
 def calibrate(reader: FiDReader, examples: Sequence[Example], n_context: int) -> Confidence:
     """Return the confidence fitted to a reader's answers to ``examples``; right are those that match robustly."""
-    plain = reader.with_options(n_context=n_context, plain=True)
+    plain = reader.with_options(n_context=n_context, uncalibrated=True)
     inputs: list[tuple[float, bool]] = []
     right: list[bool] = []
     for example in examples:
         for answer in plain.read(example.question.text, example.hits)[:1]:
-            said = answer.passage is not None and has_answer(answer.passage.text, (answer.text,))
-            inputs.append((log_odds(math.log(max(answer.confidence, 1e-300))), said))
+            stands_in_passage = answer.passage is not None and has_answer(answer.passage.text, (answer.text,))
+            inputs.append((log_odds(math.log(max(answer.confidence, 1e-300))), stands_in_passage))
             right.append(robust_match(answer.text, example.question.answers))
     return Confidence(*fit_logistic(np.array(inputs, dtype=np.float64).reshape(-1, 2), right))

@@ -40,20 +40,22 @@ def contrastive_loss(encoder: Encoder, contrast: Contrast) -> Callable[[nn.Modul
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         questions, passages = (
-            _embedded(encoder, part(name, inputs), contrast.at_a_time) for name in ("question", "passage")
+            _embedded(encoder, tensors_of(name, inputs), contrast.at_a_time) for name in ("question", "passage")
         )
         keys = inputs["keys"]
         n = len(questions)
-        value = in_batch_loss(questions, everywhere(passages), everywhere(keys), contrast.temperature)
+        value = in_batch_loss(questions, gather_from_all(passages), gather_from_all(keys), contrast.temperature)
         if contrast.symmetric:
-            back = in_batch_loss(passages[:n], everywhere(questions), everywhere(keys[:n]), contrast.temperature)
+            back = in_batch_loss(
+                passages[:n], gather_from_all(questions), gather_from_all(keys[:n]), contrast.temperature
+            )
             value = (value + back) / 2
         return value
 
     return loss
 
 
-def everywhere(rows: torch.Tensor) -> torch.Tensor:
+def gather_from_all(rows: torch.Tensor) -> torch.Tensor:
     """Return the rows of all processes, this one's first; gradients go back to where they came from."""
     if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
         return rows
@@ -68,7 +70,7 @@ def everywhere(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([mine, *rows_of_rank])
 
 
-def key(name: str) -> int:
+def stable_hash(name: str) -> int:
     """Return a number that is the same for a name in every process."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
@@ -82,6 +84,6 @@ def _embedded(encoder: Encoder, batch: dict[str, torch.Tensor], at_a_time: int) 
     return torch.cat(embedded)
 
 
-def part(prefix: str, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def tensors_of(prefix: str, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return what of a batch's tensors belongs to questions or to passages."""
     return {n.removeprefix(prefix + "_"): t for n, t in inputs.items() if n.startswith(prefix + "_")}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder
-from kofid.training.contrast import everywhere, in_batch_loss, key, part
+from kofid.training.contrast import gather_from_all, in_batch_loss, stable_hash, tensors_of
 from kofid.training.data import distillation_dataset
 from kofid.training.options import PLAIN_DISTILLATION, Distillation, Notes, TrainOptions, no_notes
 from kofid.training.trainer import train
@@ -88,12 +88,12 @@ def fit_distilled(
             | {
                 "scores": scores,
                 "positive": positive,
-                "keys": torch.tensor([key(text) for text in texts]).view(len(rows), -1),
+                "keys": torch.tensor([stable_hash(text) for text in texts]).view(len(rows), -1),
             }
         )
 
     def loss(_: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        question, passages = (encoder.embed(part(name, inputs)) for name in ("question", "passage"))
+        question, passages = (encoder.embed(tensors_of(name, inputs)) for name in ("question", "passage"))
         candidates, scores = passages.view(len(question), -1, encoder.dimension), inputs["scores"]
         value = kl_loss(
             question,
@@ -145,4 +145,4 @@ def best_positive_loss(
     rest = ~scores.isinf() & ~positive
     rest[mine, best] = False
     candidates, names = (torch.cat((rows[mine, best], rows[rest])) for rows in (passages, keys))
-    return in_batch_loss(question, everywhere(candidates), everywhere(names), temperature)
+    return in_batch_loss(question, gather_from_all(candidates), gather_from_all(names), temperature)

@@ -14,7 +14,7 @@ from kofid.errors import UsageError
 from kofid.language import say, setting
 from kofid.retrieval.dense.base import PASSAGE_TOKENS, QUESTION_TOKENS, Encoder, Rows
 from kofid.retrieval.dense.transformer import TransformerEncoder
-from kofid.training.contrast import contrastive_loss, key
+from kofid.training.contrast import contrastive_loss, stable_hash
 from kofid.training.data import is_positive
 from kofid.training.lora import adapted
 from kofid.training.negatives import draw_negatives, retriever_dataset
@@ -173,7 +173,7 @@ def contrast_batch(encoder: Encoder, questions: Rows, passages: Rows, names: Seq
     """Return the tokens of questions and passages, and the passages' keys: equal where their names are."""
     import torch
 
-    keys = torch.tensor([key(name) for name in names])
+    keys = torch.tensor([stable_hash(name) for name in names])
     parts = {"question": encoder.batch(questions, QUESTION_TOKENS), "passage": encoder.batch(passages, PASSAGE_TOKENS)}
     return {f"{part}_{name}": tensor for part, batch in parts.items() for name, tensor in batch.items()} | {
         "keys": keys

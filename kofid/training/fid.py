@@ -14,7 +14,8 @@ from kofid.errors import UsageError
 from kofid.korean.answer_match import character_f1, exact_match
 from kofid.language import say, setting
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
-from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, format_target
+from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input
+from kofid.reader.fid.pointing import format_target
 from kofid.reader.fid.reader import FiDReader
 from kofid.training.data import fresh_size, reader_dataset
 from kofid.training.lora import adapted
@@ -86,7 +87,7 @@ def initial_reader(
     """
     from kofid.reader.fid.checkpoints import join, open_gpt2, open_reader_model
     from kofid.reader.fid.config import Variant
-    from kofid.reader.fid.reader import open_tokenizer
+    from kofid.reader.tokenizers import open_tokenizer
 
     size = fresh_size(model)
     if size is not None:

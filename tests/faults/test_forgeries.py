@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.forgeries import rewrite_arrays, sign
+from support.indexes import score_all
 
 from kofid.cli import app as cli
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
@@ -54,7 +55,7 @@ def use(path: Path) -> None:
     index = Index.open(path)
     for question in QUESTIONS:
         index.search(question, 5)
-        index.score_sparse(question)
+        score_all(index, question)
     forgiving_search(index, index.search, "거북선을 이끈 장근은?", 5)
     index.knows(["거북선", "장군", "없는낱말"])
     passages = list(index.passages)

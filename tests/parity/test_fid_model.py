@@ -248,6 +248,9 @@ def test_scores_equal_a_slow_walk_over_heads_and_states(variant: Variant, skt: b
         assert found == pytest.approx(slow_scores(reader, one), abs=1e-5)
     first = score_passages(reader, encoded)[0]
     assert max(first) - min(first) > 1e-3  # the comparison is of numbers that differ
+    # Labels change nothing: only the first token is looked at, and that is decoded before any of them.
+    labels = torch.tensor([[5, 9, 1], [7, 1, -100], [4, 1, -100]])
+    assert score_passages(reader, encoded, "first", labels) == score_passages(reader, encoded)
 
 
 def slow_variant(reader: FusionReader, encoded: Encoded, how: str, labels: list[int]) -> list[float]:

@@ -11,9 +11,10 @@ import torch
 from support.twins import Twin, lively, questions_of, random_batch
 from transformers.modeling_outputs import BaseModelOutput
 
+from kofid.reader.fid.attention import pays_to_absorb
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.config import Decoding, Variant
-from kofid.reader.fid.generation import Decoded, _draw, generate, generate_n_best, pays_to_absorb
+from kofid.reader.fid.generation import Decoded, _draw, generate, generate_n_best
 from kofid.reader.fid.model import FusionReader
 
 SEEDS = range(12)
@@ -269,7 +270,7 @@ def test_answers_stop_at_the_end_or_at_max_tokens() -> None:
 def test_absorbing_pays_for_short_answers_and_many_keys() -> None:
     # d_model 32, 4 heads of 8. Keys and values of a state cost 2 x 4 x 8 x 32 = 2048 once; absorbed, each token costs
     # 2 x 4 x (32 - 8) = 192 more: worth it up to 10 tokens (1920), not for 11 (2112).
-    assert [pays_to_absorb(lively(), n) for n in (1, 10, 11)] == [True, True, False]
+    assert [pays_to_absorb(lively().decoder.cross_attentions, n) for n in (1, 10, 11)] == [True, True, False]
     # One key-value head: 2 x 8 x 32 = 512 once, 192 more for each token: up to 2 tokens (384).
     shared = lively(variant=Variant(n_kv_heads=1))
-    assert [pays_to_absorb(shared, n) for n in (2, 3)] == [True, False]
+    assert [pays_to_absorb(shared.decoder.cross_attentions, n) for n in (2, 3)] == [True, False]

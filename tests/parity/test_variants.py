@@ -79,7 +79,7 @@ def test_parameters_of_ke_t5_large() -> None:
 
 def bytes_of(memories: Sequence[list[EncoderMemory] | None]) -> int:
     """Return the bytes that memories hold, each storage once."""
-    tensors = [t for m in memories if m is not None for one in m for t in (one.keys, one.values) if t is not None]
+    tensors = [t for m in memories if m is not None for one in m for t in vars(one).values()]
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 

@@ -14,6 +14,7 @@ from kofid.retrieval.sparse.analyzer import Analyzer, parse_components
 from kofid.retrieval.sparse.bm25 import Ranker
 from kofid.retrieval.sparse.query import QueryTerm
 from kofid.retrieval.sparse.ranking import PLAIN, Ranking
+from kofid.retrieval.sparse.scoring import Scores
 from kofid.types import Hit, Passage
 
 WORDS = Analyzer(parse_components("whitespace"))
@@ -28,6 +29,11 @@ def build_and_open(path: Path, passages: Sequence[Passage], ranking: Ranking | N
     """Build the index of ``passages``, whose terms are their words, and open it."""
     build_index(path, passages, analyzer=WORDS)
     return Index.open(path, ranking=ranking or plain())
+
+
+def score_all(index: Index, question: str) -> Scores:
+    """Return the scores of all positions, shape (n_positions,)."""
+    return index.sparse.score_all(index.query(question))
 
 
 def untitled(*texts: str) -> list[Passage]:

@@ -17,7 +17,7 @@ from kofid.errors import InputError
 from kofid.korean.answer_match import normalize_robust
 from kofid.language import say, setting
 from kofid.reader.extractive.windows import Window, cut_windows, pad_windows
-from kofid.reader.fid.reader import open_tokenizer
+from kofid.reader.tokenizers import open_tokenizer
 from kofid.types import Answer, Hit, Passage
 
 if TYPE_CHECKING:

@@ -1,7 +1,10 @@
-"""Attention heads, packed: sequences lie one after another without padding, so no mask is ever needed.
+"""Attention over packed sequences: they lie one after another without padding, so there is no padding to mask.
 
-Keys and values may be fewer than queries (grouped-query attention, Ainslie et al. 2023; one of each is multi-query
-attention, Shazeer 2019). The queries that share a key are then rows of one product: nothing is repeated.
+The one mask is the causal one, -inf in the bias of the decoder's self-attention for later tokens.
+
+Heads of keys and values may be fewer than heads of queries (grouped-query attention, Ainslie et al. 2023; one of each is
+multi-query attention, Shazeer 2019). A *group* is the n_heads / n_kv_heads query heads that share one head of keys and
+values. Its queries are rows of one product with these keys, (group x n_queries, d_head): no key is repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ class Attention(nn.Module):
     """Projections of one attention layer.
 
     ``q`` maps (.., d_model) to ``n_heads`` heads, ``k`` and ``v`` to ``n_kv_heads`` (a divisor of ``n_heads``), ``o``
-    back. Logits are multiplied by ``scale``: 1 in T5, d_head ** -0.5 in GPT-2.
+    back. Logits are multiplied by ``scale``: d_head ** -0.5 in GPT-2, 1 in T5 (its
+    queries start out small instead).
     """
 
     def __init__(
@@ -39,35 +43,34 @@ class Attention(nn.Module):
         self.o = nn.Linear(n_heads * d_head, d_model, bias=bias)
 
     def queries(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return queries (n_kv_heads, group x n, d_head) of ``hidden`` (n, d_model): head-major within each group."""
+        """Return queries (n_kv_heads, group x n, d_head) of ``hidden`` (n, d_model): in each group one head after another."""
         split = self.q(hidden).view(-1, self.n_heads, self.d_head).transpose(0, 1)
         return split.reshape(self.n_kv_heads, -1, self.d_head)
 
-    def keys_values(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def keys_values(self, hidden: torch.Tensor) -> KeysValues:
         """Return keys and values (n_kv_heads, n, d_head) of ``hidden`` (n, d_model)."""
         k, v = (part(hidden).view(-1, self.n_kv_heads, self.d_head).transpose(0, 1) for part in (self.k, self.v))
         return k, v
 
-    def merge(self, context: torch.Tensor) -> torch.Tensor:
-        """Return ``o`` of what ``attend`` gave, (n_kv_heads, group x n, d_head), as (n, d_model)."""
-        return self.o(self.concatenate(context))
-
     def concatenate(self, context: torch.Tensor) -> torch.Tensor:
-        """Return the heads side by side: (n_kv_heads, group x n, d_head) as (n, n_heads x d_head)."""
+        """Return what ``attend`` gave, (n_kv_heads, group x n, d_head), with the heads side by side: (n, n_heads x d_head)."""
         return context.view(self.n_heads, -1, self.d_head).transpose(0, 1).flatten(1)
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return softmax(q k / sqrt + bias) v for one sequence; ``bias`` (n_heads, n_queries, n_keys)."""
+        """Return softmax(scale q k + bias) v of one sequence, (n_kv_heads, group x n_queries, d_head), like ``q``.
+
+        ``k`` and ``v`` (n_kv_heads, n_keys, d_head); ``bias`` (n_heads, n_queries, n_keys).
+        """
         if bias is not None:
             bias = bias.reshape(self.n_kv_heads, -1, bias.shape[-1])
-        return _mix(q, k, v, self.scale, bias)
+        return softmax_attention(q, k, v, self.scale, bias)
 
     def attend_packed(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
-        """Return self-attention within each of the sequences packed in ``hidden`` (n, d_model), before ``o``.
+        """Return self-attention within each of the sequences packed in ``hidden`` (n, d_model): (n, n_heads x d_head).
 
-        ``bias`` (n_heads, longest, longest).
+        ``bias`` (n_heads, longest, longest). ``o`` is left to the caller, so that one product serves all sequences.
         """
         projected = (part(hidden).split(list(lengths)) for part in (self.q, self.k, self.v))
         context = []
@@ -96,13 +99,22 @@ class Attention(nn.Module):
 
 
 @dataclass(frozen=True)
-class EncoderMemory:
-    """What a cross-attention layer attends to, for one question: keys and values, or the encoder states themselves."""
+class ProjectedMemory:
+    """Keys and values of one question's encoder states, each (n_kv_heads, n_states, d_head)."""
 
-    keys: torch.Tensor  # (n_kv_heads, n_states, d_head), or when absorbed the states (n_states, d_model)
-    values: torch.Tensor | None  # None when absorbed
+    keys: torch.Tensor
+    values: torch.Tensor
 
 
+@dataclass(frozen=True)
+class AbsorbedMemory:
+    """One question's encoder states (n_states, d_model) as they are: queries are brought to them."""
+
+    states: torch.Tensor
+
+
+# What a cross-attention layer attends to, for one question.
+EncoderMemory = ProjectedMemory | AbsorbedMemory
 # The memories of all questions, for each decoder layer; None where a layer has no cross-attention.
 LayerMemories = Sequence[Sequence[EncoderMemory] | None]
 
@@ -125,11 +137,11 @@ class CrossAttention(Attention):
     def memory(self, states: torch.Tensor, *, absorbed: bool = False) -> EncoderMemory:
         """Return what attention to ``states`` (n_states, d_model) needs.
 
-        ``absorbed`` keeps no keys and values: the key projection moves into the query, q (W x) = (q W) x, and the value
-        projection behind the attention. Exact, and without any cache of its own; worth it for a few tokens over many
-        states.
+        ``absorbed`` makes no keys and values: the key projection moves into the query, q (W x) = (q W) x, and the value
+        projection comes after the attention. The result is the same and nothing is stored but the states, which all layers
+        share. It pays for few tokens over many states: see ``pays_to_absorb``.
         """
-        return EncoderMemory(states, None) if absorbed else EncoderMemory(*self.keys_values(states))
+        return AbsorbedMemory(states) if absorbed else ProjectedMemory(*self.keys_values(states))
 
     def forward(self, hidden: torch.Tensor, memories: Sequence[EncoderMemory]) -> torch.Tensor:
         """Return attention of ``hidden`` (n_rows, n_tokens, d_model) to the memories, an equal share of rows to each."""
@@ -138,38 +150,55 @@ class CrossAttention(Attention):
         return self.o(torch.cat(parts)).view_as(hidden)
 
     def _attend_to(self, hidden: torch.Tensor, memory: EncoderMemory) -> torch.Tensor:
-        q = self.queries(hidden)
-        if memory.values is not None:
+        """Return attention of ``hidden`` (n, d_model) to one question's memory, (n, n_heads x d_head), before ``o``."""
+        q = self.queries(hidden)  # (n_kv_heads, group x n, d_head)
+        if isinstance(memory, ProjectedMemory):
             return self.concatenate(self.attend(q, memory.keys, memory.values))
-        states = memory.keys[None]
-        value = self.v.weight.view(self.n_kv_heads, self.d_head, -1)
-        absorbed = self._absorbed(q).flatten(0, 1)[None]  # a bias of keys moves all logits alike: no matter
-        context = _mix(absorbed, states, states, self.scale)
-        context = torch.bmm(context.view(self.n_kv_heads, -1, states.shape[-1]), value.transpose(1, 2))
-        if self.v.bias is not None:  # attention sums to one
+        states = memory.states[None]  # (1, n_states, d_model): keys and values of all heads at once
+        asking = self._absorb(q).flatten(0, 1)[None]  # (1, n_heads x n, d_model); a bias of keys moves all logits alike
+        mixed = softmax_attention(asking, states, states, self.scale)  # (1, n_heads x n, d_model)
+        value = self.v.weight.view(self.n_kv_heads, self.d_head, -1)  # (n_kv_heads, d_head, d_model)
+        context = torch.bmm(mixed.view(self.n_kv_heads, -1, states.shape[-1]), value.transpose(1, 2))  # as q
+        if self.v.bias is not None:  # attention sums to one, so the bias is added once
             context = context + self.v.bias.view(self.n_kv_heads, 1, self.d_head)
         return self.concatenate(context)
 
     def logits(self, hidden: torch.Tensor, memory: EncoderMemory) -> torch.Tensor:
         """Return logits before the softmax, (n_heads, n, n_states), of ``hidden`` (n, d_model)."""
-        q = self.scale * self.queries(hidden)
-        if memory.values is not None:
-            scores = q @ memory.keys.transpose(1, 2)
+        q = self.scale * self.queries(hidden)  # (n_kv_heads, group x n, d_head)
+        if isinstance(memory, ProjectedMemory):
+            logits = q @ memory.keys.transpose(1, 2)  # (n_kv_heads, group x n, n_states)
         else:
-            scores = self._absorbed(q) @ memory.keys.T
+            logits = self._absorb(q) @ memory.states.T
             if self.k.bias is not None:
-                scores = scores + q @ self.k.bias.view(self.n_kv_heads, self.d_head, 1)
-        return scores.view(self.n_heads, len(hidden), -1)
+                logits = logits + q @ self.k.bias.view(self.n_kv_heads, self.d_head, 1)
+        return logits.view(self.n_heads, len(hidden), -1)
 
-    def _absorbed(self, q: torch.Tensor) -> torch.Tensor:
-        """Return queries (n_kv_heads, n, d_head) that ask states for keys: (n_kv_heads, n, d_model)."""
+    def _absorb(self, q: torch.Tensor) -> torch.Tensor:
+        """Return queries (n_kv_heads, n, d_head) with the key projection in them, to meet states: (n_kv_heads, n, d_model)."""
         return torch.bmm(q, self.k.weight.view(self.n_kv_heads, self.d_head, -1))
 
 
-def _mix(
+def pays_to_absorb(attentions: Sequence[CrossAttention | None], n_tokens: int) -> bool:
+    """Tell whether ``n_tokens`` decoded tokens cost less by absorbed memories than by keys and values.
+
+    ``attentions``: a decoder's cross-attentions, all of one shape. In multiplications for a state and layer: keys and
+    values cost 2 n_kv_heads d_head d_model once; absorbed, each token costs 2 n_heads (d_model - d_head) more.
+    """
+    attention = next(a for a in attentions if a is not None)
+    d_model = attention.k.in_features
+    once = 2 * attention.n_kv_heads * attention.d_head * d_model
+    more = 2 * attention.n_heads * (d_model - attention.d_head)
+    return more * n_tokens < once
+
+
+def softmax_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return softmax(q k scale + bias) v of shapes (n_heads, n, d).
+    """Return softmax(scale q k + bias) v, (n, n_queries, d), of n products side by side.
+
+    ``q`` (n, n_queries, d); ``k`` and ``v`` (n, n_keys, d); ``bias`` (n, n_queries, n_keys). Here n is the number of
+    key-value heads and n_queries counts those of a whole group; absorbed, n is 1 and n_queries counts those of all heads.
 
     On a CPU torch's fused attention in 16 bits is slower than two products: twice within a passage, several times where few
     queries ask many keys.

@@ -14,7 +14,7 @@ ANSWER_TOKENS = 32
 
 
 class ScoreMethod(StrEnum):
-    """How a passage's score is made of cross-attention; the first is that of Izacard and Grave 2021b. See ``score_passages``."""
+    """How cross-attention makes a passage's score; ``first`` is the method of Izacard and Grave 2021b. See ``score_passages``."""
 
     FIRST = "first"
     ANSWER = "answer"
@@ -26,11 +26,16 @@ class ScoreMethod(StrEnum):
 class Variant:
     """What makes a reader FiD-Light or FiDO.
 
-    ``first_k`` states are kept of each passage (0: all). Decoder layers ``cross_layers``, counted from 1, have
-    cross-attention (empty: layers n, 2n, 3n, ... of ``n_cross_layer``). The decoder has ``n_kv_heads`` key-value heads (0:
-    as many as heads). With ``pointing`` the reader also writes the numbers of the passages that it answers from. With
-    ``match`` its inputs say which tokens question and passage share, with ``copying`` it can copy from the passages: both
-    help readers that have seen little text.
+    ``first_k`` states are kept of each passage (0: all). The question comes first in a passage's input, so most of them are
+    states of the question's own tokens: answers of such a reader cannot be held to the passages' words (see ``Decoding``).
+
+    Decoder layers ``cross_layers``, counted from 1, have cross-attention. Where it is empty every ``n_cross_layer``-th layer
+    has it: despite its name that is a stride, not a count (1: all layers; 6 of 24: layers 6, 12, 18 and 24). The decoder
+    has ``n_kv_heads`` key-value heads (0: as many as heads).
+
+    With ``pointing`` the reader also writes the numbers of the passages that it answers from. With ``match`` its inputs say
+    which tokens question and passage share, with ``copying`` it can copy from the passages: both help readers that have
+    seen little text.
     """
 
     first_k: int = 0
@@ -110,8 +115,13 @@ class Variant:
 class Decoding:
     """How answers are decoded: at most ``answer_tokens`` tokens, the end included.
 
-    ``absorbed`` cross-attention: None where it pays (see ``pays_to_absorb``). ``from_passages``: answers stand in a passage
-    word for word; what is decoded of them always stands there in a row.
+    With ``n_beams`` above 1 the likeliest of so many beginnings are followed, else the likeliest token is taken each time,
+    or, with ``sample``, one is drawn. ``temperature``, ``top_p`` and ``seed`` are for drawing only: the temperature divides
+    logits, so 1.0 leaves them as they are.
+
+    ``absorbed``: whether cross-attention is absorbed (see ``CrossAttention.memory``); None: chosen by ``pays_to_absorb``.
+    ``from_passages``: only what stands in one passage, token after token, is written. All tokens of the passages must be
+    there for that: it does not go with ``first_k`` (see ``refuse_first_k``).
     """
 
     answer_tokens: int = ANSWER_TOKENS
@@ -125,18 +135,42 @@ class Decoding:
 
     @classmethod
     def for_variant(cls, variant: Variant, answer_tokens: int = ANSWER_TOKENS) -> Decoding:
-        """Return how a reader decodes when nothing else is said: one that copies weighs four beginnings from its passages."""
-        return cls(answer_tokens, n_beams=4, from_passages=True) if variant.copying else cls(answer_tokens)
+        """Return how a reader decodes by default.
+
+        One that copies has four beams, and is held to the passages unless it keeps only the first states of each.
+
+        >>> Decoding.for_variant(Variant(copying=True)) == Decoding(n_beams=4, from_passages=True)
+        True
+        >>> Decoding.for_variant(Variant(copying=True, first_k=8)) == Decoding(n_beams=4)
+        True
+        """
+        if not variant.copying:
+            return cls(answer_tokens)
+        return cls(answer_tokens, n_beams=4, from_passages=variant.first_k == 0)
+
+    def refuse_first_k(self, variant: Variant) -> None:
+        """Raise UsageError where answers must stand in passages of which the reader keeps only the first states."""
+        if self.from_passages and variant.first_k:
+            option, first_k = setting("from_passages"), setting("first_k", variant.first_k)
+            raise UsageError(
+                say(
+                    f"{option}: 이 리더는 패시지마다 앞의 상태만 남겨({first_k}) 답을 패시지에서 따올 수 없습니다. {option} 없이 쓰세요.",
+                    f"{option}: this reader keeps only the first states of each passage ({first_k}), too few to take answers "
+                    f"from passages word for word; leave {option} out",
+                )
+            )
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How a reader that writes its answers does so; what is left out is as the reader has it.
+    """What a user asks of a reader that writes its answers; what is left out is as the reader has it.
 
-    ``dtype`` of its numbers, ``int8`` products, ``n_beams`` (0: the reader's own number); a ``temperature`` above 0 samples
-    from the likeliest tokens that make up ``top_p``; ``from_passages`` says whether answers must stand in a passage (None:
-    the reader's own way); an answer has at most ``answer_tokens`` tokens (0: the reader's own number, 32 by default).
-    Raises UsageError for options that exclude each other.
+    ``dtype`` of its numbers, ``int8`` products, ``n_beams`` (0: the reader's own number). A ``temperature`` above 0 draws
+    from the likeliest tokens that make up ``top_p``; 0.0, the default, means that nothing is drawn (in ``Decoding`` a
+    ``sample`` of its own says so, and 1.0 is the temperature that changes nothing). ``from_passages`` says whether answers
+    must stand in a passage (None: the reader's own way; True is refused for readers with ``first_k``). An answer has at
+    most ``answer_tokens`` tokens (0: the reader's own number, 32 by default). Raises UsageError for options that exclude
+    each other.
     """
 
     dtype: str = "float32"
@@ -159,7 +193,7 @@ class ReadingOptions:
             raise UsageError(say(f"{top_p}에는 {temperature}가 있어야 합니다", f"{top_p} needs {temperature}"))
 
     def decoding(self, default: Decoding) -> Decoding:
-        """Return how a reader whose ``default`` is another is to decode.
+        """Return how a reader is to decode: as these options ask, and as ``default`` where they leave something out.
 
         >>> ReadingOptions(temperature=0.5).decoding(Decoding(n_beams=4))
         Decoding(answer_tokens=32, n_beams=1, sample=True, temperature=0.5, top_p=1.0, seed=1, absorbed=None, from_passages=False)

@@ -32,8 +32,9 @@ from kofid.language import say, setting
 from kofid.reader.fid.checkpoints import Weights, from_t5, join, open_reader_model
 from kofid.reader.fid.config import PASSAGE_TOKENS, Variant
 from kofid.reader.fid.model import FusionReader
-from kofid.reader.fid.reader import FiDReader, open_tokenizer
+from kofid.reader.fid.reader import FiDReader, decoder_folder
 from kofid.reader.kinds import ReaderKind
+from kofid.reader.tokenizers import open_tokenizer
 from kofid.storage.artifacts import is_artifact, open_artifact, write_artifact
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def convert_checkpoint(
     encoder_tokenizer = _tokenizer(Path(tokenizer) if tokenizer else folder, tokenizer)
     decoder_tokenizer = None if decoder is None else _tokenizer(decoder)
     model = open_checkpoint(folder, decoder, variant, allow_pickle=allow_pickle)
-    second = folder / "decoder"  # the second tokenizer of a reader that kofid wrote
+    second = decoder_folder(folder)
     if decoder_tokenizer is None and model.decoder_config is not None and second.is_dir():
         decoder_tokenizer = open_tokenizer(str(second))
     _check_size(encoder_tokenizer, model.config.vocab_size)

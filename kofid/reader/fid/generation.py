@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kofid.reader.fid.attention import LayerMemories, Past
+from kofid.reader.fid.attention import LayerMemories, Past, pays_to_absorb
 from kofid.reader.fid.batch import Encoded
 from kofid.reader.fid.config import Decoding
 from kofid.reader.fid.constrained import IMPOSSIBLE, PassageConstraint, restrict_rows
@@ -36,19 +36,6 @@ class Decoded:
         return self.log_probability / max(1, len(self.log_probabilities))
 
 
-def pays_to_absorb(model: FusionReader, n_tokens: int) -> bool:
-    """Tell whether attending to the states themselves costs less than making keys and values of them.
-
-    Of multiplications for a state and layer: keys and values cost 2 n_kv d_kv d_model once, absorbed attention
-    2 n_heads (d_model - d_head) more for each decoded token.
-    """
-    attention = next(a for a in model.decoder.cross_attentions if a is not None)
-    d_model = attention.k.in_features
-    once = 2 * attention.n_kv_heads * attention.d_head * d_model
-    more = 2 * attention.n_heads * (d_model - attention.d_head)
-    return more * n_tokens < once
-
-
 def generate(model: FusionReader, encoded: Sequence[Encoded], decoding: Decoding) -> list[Decoded]:
     """Return the best answer to each question; no tokens where a question has no passages."""
     return [answers[0] for answers in generate_n_best(model, encoded, decoding)]
@@ -63,7 +50,9 @@ def generate_n_best(model: FusionReader, encoded: Sequence[Encoded], decoding: D
     readable = [i for i, e in enumerate(encoded) if len(e.states)]
     answers = [[Decoded([], [])]] * len(encoded)
     if readable:
-        absorbed = pays_to_absorb(model, decoding.answer_tokens) if decoding.absorbed is None else decoding.absorbed
+        absorbed = decoding.absorbed
+        if absorbed is None:
+            absorbed = pays_to_absorb(model.decoder.cross_attentions, decoding.answer_tokens)
         encoded = [encoded[i] for i in readable]
         memories = model.memories(encoded, absorbed=absorbed)
         decode = _beams if decoding.n_beams > 1 else _one_by_one
@@ -90,14 +79,16 @@ def _one_by_one(
     constraints = _constraints(model, encoded, decoding)
     for _ in range(decoding.answer_tokens):
         hidden, past, _ = model.decode(ids, memories, past)
-        scores = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
-        scores = restrict_rows(scores, constraints)
-        ids = _draw(scores, decoding, rng) if decoding.sample else scores.argmax(-1, keepdim=True)
+        log_probabilities = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
+        log_probabilities = restrict_rows(log_probabilities, constraints)
+        ids = _draw(log_probabilities, decoding, rng) if decoding.sample else log_probabilities.argmax(-1, keepdim=True)
         tokens = ids[:, 0].tolist()
-        constraints = [each.after(token) for each, token in zip(constraints, tokens, strict=False)]
-        for i, (token, score) in enumerate(zip(tokens, scores.gather(1, ids)[:, 0].tolist(), strict=True)):
+        if constraints:
+            constraints = [each.after(token) for each, token in zip(constraints, tokens, strict=True)]
+        taken = log_probabilities.gather(1, ids)[:, 0].tolist()
+        for i, (token, log_probability) in enumerate(zip(tokens, taken, strict=True)):
             if growing[i]:
-                answers[i].log_probabilities.append(score)
+                answers[i].log_probabilities.append(log_probability)
                 growing[i] = token != model.end_token
                 if growing[i]:
                     answers[i].ids.append(token)
@@ -106,29 +97,34 @@ def _one_by_one(
     return [[answer] for answer in answers]
 
 
-def _draw(scores: torch.Tensor, decoding: Decoding, rng: torch.Generator) -> torch.Tensor:
+def _draw(log_probabilities: torch.Tensor, decoding: Decoding, rng: torch.Generator) -> torch.Tensor:
     """Return a token of each row, shape (n, 1), drawn at the temperature from the smallest set whose share is ``top_p``."""
-    shares, order = (scores / decoding.temperature).softmax(-1).sort(-1, descending=True)
+    shares, order = (log_probabilities / decoding.temperature).softmax(-1).sort(-1, descending=True)
     shares = shares.masked_fill(shares.cumsum(-1) - shares >= decoding.top_p, 0.0)
     return order.gather(1, torch.multinomial(shares, 1, generator=rng))
 
 
 @dataclass(frozen=True)
 class _Beam:
-    """The beginning of an answer: its tokens, the log probability of each and their sum."""
+    """The beginning of an answer: its tokens, the log probability of each, and their total."""
 
     ids: tuple[int, ...] = ()
-    scores: tuple[float, ...] = ()
+    log_probabilities: tuple[float, ...] = ()
+    total: float = 0.0
     constraint: PassageConstraint | None = None
 
     @property
     def mean(self) -> float:
-        return sum(self.scores) / len(self.scores)
+        return self.total / len(self.log_probabilities)
 
     def grown(self, token: int, total: float) -> _Beam:
-        """Return this with one more token, which brings the sum of log probabilities to ``total``."""
+        """Return this with one more token, which brings the sum of log probabilities to ``total``.
+
+        The token's own is the difference, so that they sum to the total by which beams were compared, to the last bit.
+        """
         constraint = self.constraint and self.constraint.after(token)
-        return _Beam((*self.ids, token), (*self.scores, total - sum(self.scores)), constraint)
+        log_probabilities = (*self.log_probabilities, total - self.total)
+        return _Beam((*self.ids, token), log_probabilities, total, constraint)
 
 
 @dataclass(frozen=True)
@@ -137,16 +133,16 @@ class _Step:
 
     growing: list[_Beam]
     parents: list[int]
-    totals: list[float]
     ended: list[_Beam]
 
 
 def _grow(beams: Sequence[_Beam], candidates: Sequence[tuple[float, int, int]], end: int) -> _Step:
     """Return what ``candidates`` make of ``beams``: (total log probability, parent, token), best first, two for each beam.
 
-    An ending counts only where it is among the best so many candidates as there are beams.
+    An end token counts only if it is among the ``n_beams`` best candidates. As a beam has one end token, at least half of
+    the candidates go on: there are always as many growing beams as before.
     """
-    step = _Step([], [], [], [])
+    step = _Step([], [], [])
     for rank, (total, parent, token) in enumerate(candidates):
         if token == end:
             if rank < len(beams):
@@ -154,7 +150,6 @@ def _grow(beams: Sequence[_Beam], candidates: Sequence[tuple[float, int, int]], 
         elif len(step.growing) < len(beams):
             step.growing.append(beams[parent].grown(token, total))
             step.parents.append(parent)
-            step.totals.append(total)
     return step
 
 
@@ -163,38 +158,42 @@ def _beams(
 ) -> list[list[Decoded]]:
     """Keep the ``n_beams`` likeliest beginnings of each question's answer; order ended ones by mean log probability.
 
-    A question that is settled gets no more answers, so that none depends on the others in its batch.
+    A question is settled once no growing beam can come to be among its best. It gets no more answers then, so that none
+    depends on the other questions in the batch.
     """
     n, width = len(encoded), decoding.n_beams
     constraints = _constraints(model, encoded, decoding)
     growing = [[_Beam(constraint=constraints[q] if constraints else None)] * width for q in range(n)]
     ended: list[list[_Beam]] = [[] for _ in range(n)]
     settled = [False] * n
-    totals = torch.full((n, width), IMPOSSIBLE, device=model.device)
-    totals[:, 0] = 0.0  # at first all beams are the same
+    totals = torch.full((n, width), IMPOSSIBLE, device=model.device)  # the growing beams' log probabilities
+    totals[:, 0] = 0.0  # at first all beams are the same: only one of them may go on
     ids = torch.full((n * width, 1), model.start_token, device=model.device)
     past: Past | None = None
     for _ in range(decoding.answer_tokens):
         hidden, past, _ = model.decode(ids, memories, past)
-        scores = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
-        scores = restrict_rows(scores, [b.constraint for row in growing for b in row if b.constraint is not None])
-        n_tokens = scores.shape[-1]
-        best, places = (totals[:, :, None] + scores.view(n, width, -1)).flatten(1).topk(2 * width)
-        parents: list[int] = []
+        log_probabilities = model.logits(hidden[:, -1:], encoded)[:, 0].float().log_softmax(-1)
+        log_probabilities = restrict_rows(
+            log_probabilities, [b.constraint for row in growing for b in row if b.constraint is not None]
+        )
+        n_vocabulary = log_probabilities.shape[-1]
+        # Of all beams of a question with any next token, (n, width x n_vocabulary), the best two for each beam.
+        best, flat_indices = (totals[:, :, None] + log_probabilities.view(n, width, -1)).flatten(1).topk(2 * width)
+        parent_rows: list[int] = []
         for q in range(n):
-            candidates = zip(best[q].tolist(), places[q].tolist(), strict=True)
-            step = _grow(
-                growing[q], [(total, *divmod(place, n_tokens)) for total, place in candidates], model.end_token
-            )
+            parents_tokens = [divmod(index, n_vocabulary) for index in flat_indices[q].tolist()]
+            candidates = [(total, *pair) for total, pair in zip(best[q].tolist(), parents_tokens, strict=True)]
+            step = _grow(growing[q], candidates, model.end_token)
             growing[q] = step.growing
-            parents += [q * width + parent for parent in step.parents]
-            totals[q] = torch.tensor(step.totals)
+            parent_rows += [q * width + parent for parent in step.parents]
+            totals[q] = torch.tensor([beam.total for beam in step.growing])
             if not settled[q]:
                 ended[q] += step.ended
                 settled[q] = _is_settled(ended[q], growing[q], width)
         if all(settled):
             break
-        order = torch.tensor(parents, device=model.device)
+        # The past follows the beams. Memories need not: a beam's parent is of the same question, and has the same memory.
+        order = torch.tensor(parent_rows, device=model.device)
         past = [(k[order], v[order]) for k, v in past]
         ids = torch.tensor([beam.ids[-1] for row in growing for beam in row], device=model.device)[:, None]
     else:  # cut off: what still grows counts as it stands
@@ -213,4 +212,4 @@ def _is_settled(ended: Sequence[_Beam], growing: Sequence[_Beam], width: int) ->
 def _ranked(beams: Sequence[_Beam], end: int, width: int) -> list[Decoded]:
     """Return the best ``width`` beams as answers, best mean log probability first."""
     best = sorted(beams, key=lambda beam: -beam.mean)[:width]
-    return [Decoded([token for token in beam.ids if token != end], list(beam.scores)) for beam in best]
+    return [Decoded([token for token in beam.ids if token != end], list(beam.log_probabilities)) for beam in best]

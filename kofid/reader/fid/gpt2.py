@@ -89,12 +89,12 @@ class GPT2Decoder(nn.Module):
 
     def forward(self, embedded: torch.Tensor, memories: LayerMemories, past: Past | None = None) -> DecoderOutput:
         """Return what embeddings (n_rows, n_tokens, d_model) come to; the questions' rows lie one after another."""
-        before = past[0][0].shape[2] if past else 0
-        total = before + embedded.shape[1]
-        places = torch.arange(before, total, device=embedded.device)
-        later = torch.arange(total, device=embedded.device)[None] > places[:, None]
+        n_past = past[0][0].shape[2] if past else 0
+        n_total = n_past + embedded.shape[1]
+        positions = torch.arange(n_past, n_total, device=embedded.device)
+        later = torch.arange(n_total, device=embedded.device)[None] > positions[:, None]
         mask = torch.zeros(later.shape, dtype=embedded.dtype, device=embedded.device).masked_fill(later, -torch.inf)
-        hidden = self.dropout(embedded + self.wpe(places))
+        hidden = self.dropout(embedded + self.wpe(positions))
         present: Past = []
         cross_inputs: list[torch.Tensor | None] = []
         expanded = mask.expand(self.n_heads, *mask.shape)

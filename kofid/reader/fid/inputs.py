@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
-from kofid.types import Hit, Passage
+from kofid.types import Passage
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from transformers import PreTrainedTokenizerBase
 
     from kofid.reader.fid.batch import Batch
     from kofid.reader.fid.lexical_match import Pieces
 
-_POINTED = re.compile(r"\s*index\s*:\s*([\d\s,]*?)\s*answer\s*:\s*(.*)", re.DOTALL)
-
 
 def format_input(question: str, passage: Passage, number: int | None = None) -> str:
     """Return one passage's input text (Izacard and Grave 2021, section 3), numbered from 1 for source pointing."""
     index = "" if number is None else f"index: {number} "
     return f"question: {question} {index}title: {passage.title} context: {passage.text}"
-
-
-def format_target(answer: str, sources: Sequence[int] | None) -> str:
-    """Return what the reader is to write; with ``sources`` their numbers first (FiD-Light, section 3.3)."""
-    return answer if sources is None else f"index: {' '.join(map(str, sources))} answer: {answer}"
-
-
-def parse_target(text: str, n_passages: int) -> tuple[str, list[int]]:
-    """Return the answer and the passages' numbers of what a pointing reader wrote; no numbers that do not exist."""
-    match = _POINTED.fullmatch(text)
-    if match is None:
-        return text, []
-    numbers = dict.fromkeys(map(int, re.findall(r"\d+", match[1])))
-    return match[2].strip(), [n for n in numbers if 1 <= n <= n_passages]
-
-
-def pointed_first(hits: Sequence[Hit], cited: Sequence[str]) -> list[Hit]:
-    """Return the hits with those that the reader pointed to first, in its order; the rest stay as they were.
-
-    Source pointing as reranking: FiD-Light (Hofstaetter et al. 2023), section 3.3.
-
-    >>> hits = [Hit(Passage(name, "", ""), 0.0) for name in "abcd"]
-    >>> [hit.passage.id for hit in pointed_first(hits, ["c", "b"])]
-    ['c', 'b', 'a', 'd']
-    """
-    places = {passage_id: place for place, passage_id in enumerate(cited)}
-    return sorted(hits, key=lambda hit: places.get(hit.passage.id, len(places)))
 
 
 def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
@@ -60,9 +31,11 @@ def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tok
     if not texts:
         return []
     rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
-    frame: list[int] = tokenizer("")["input_ids"]  # what is around every text, such as the end token
+    # The tokens around every text: T5's end token, a BERT's [CLS] and [SEP].
+    frame: list[int] = tokenizer("")["input_ids"]
     cut = []
     for row in rows:
+        # How many of a row's last tokens are the frame's, and so stay when it is cut: the longest common ending.
         n_end = next((n for n in range(len(frame), 0, -1) if row[-n:] == frame[-n:]), 0)
         cut.append(row if len(row) <= max_tokens else [*row[: max_tokens - n_end], *row[len(row) - n_end :]])
     return cut
@@ -96,6 +69,8 @@ def encode_inputs(
     lengths, n_passages = [len(row) for row in rows], [len(row) for row in passages]
     if pieces is None:
         return Batch(ids, lengths, n_passages)
+    # "question: ..." alone is taken to have the tokens that it has at the beginning of an input: a space comes after it
+    # there, and tokenizers of the T5 kind put that into the next token.
     beginnings = tokenizer([f"question: {q}" for q in questions], add_special_tokens=False, verbose=False)["input_ids"]
     n_tokens = [len(beginning) for beginning, n in zip(beginnings, n_passages, strict=True) for _ in range(n)]
     n_question = [min(n, length) for n, length in zip(n_tokens, lengths, strict=True)]
@@ -117,7 +92,6 @@ def encode_targets(
     Targets are cut at ``max_tokens``. With ``pieces`` an answer has its tokens as the passages in ``batch`` have them, so
     that they can be copied.
     """
-    import numpy as np
     import torch
 
     from kofid.reader.fid.batch import IGNORED
@@ -125,15 +99,31 @@ def encode_targets(
     rows = token_rows(tokenizer, targets, max_tokens)
     end = tokenizer.eos_token_id
     if pieces is not None and batch is not None:
-        ends = np.cumsum([0, *batch.lengths])
-        sizes = np.diff(ends[np.cumsum([0, *batch.n_passages])]).tolist()
-        sources = torch.split(batch.input_ids, sizes)
         rows = [
-            [*pieces.as_in(np.array(row[:-1], np.int64), source.numpy()).tolist(), end]
-            if row and row[-1] == end
-            else row
-            for row, source in zip(rows, sources, strict=True)
+            _as_in_passages(row, passages, pieces, end)
+            for row, passages in zip(rows, _tokens_of_questions(batch), strict=True)
         ]
     rows = [row if row and row[-1] == end else [*row[: max_tokens - 1], end] for row in rows]  # GPT-2's add no end
     longest = max(map(len, rows), default=0)
     return torch.tensor([[*row, *[IGNORED] * (longest - len(row))] for row in rows], dtype=torch.long)
+
+
+def _tokens_of_questions(batch: Batch) -> list[np.ndarray]:
+    """Return the tokens of each question's passages together, (n_tokens,)."""
+    import torch
+
+    passages = iter(batch.lengths)
+    sizes = [sum(next(passages) for _ in range(n)) for n in batch.n_passages]
+    return [ids.numpy() for ids in torch.split(batch.input_ids, sizes)]
+
+
+def _as_in_passages(row: list[int], passages: np.ndarray, pieces: Pieces, end: int) -> list[int]:
+    """Return a target's tokens as they stand in ``passages`` (n_tokens,), where they do.
+
+    A row without the end token stays as it is.
+    """
+    import numpy as np
+
+    if not row or row[-1] != end:
+        return row
+    return [*pieces.as_in(np.array(row[:-1], np.int64), passages).tolist(), end]

@@ -2,7 +2,33 @@
 
 One model for all its variants. FiD-Light (Hofstaetter et al. 2023) keeps the first k states of each passage; FiDO (de Jong
 et al. 2023) gives cross-attention to few decoder layers and shares key-value heads; FiDSKT joins a T5 encoder to a GPT-2
-decoder. They combine freely.
+decoder. They combine freely. Only in decoding one thing excludes another: answers cannot be held to passages of which
+``first_k`` states are kept (see ``kofid.reader.fid.config.Decoding``), and FiDSKT cannot copy.
+
+Words of this room:
+
+- *packed*: sequences of different lengths one after another in one tensor, with a list of lengths and no padding;
+- *state*: what the encoder makes of one token, (d_model,);
+- *memory*: what a decoder layer attends to for one question: its states, or keys and values made of them;
+- *row*: one answer that the decoder writes: one a question, or one a beam, the rows of a question one after another;
+- *group*: in ``encode`` the passages that are encoded at once, in attention the query heads that share keys and values.
+
+The way from tokens to logits, with two questions that have two passages and one, of 3 + 2 and 4 tokens:
+
+>>> _ = torch.manual_seed(0)
+>>> config = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+>>> model = FusionReader(config).eval()
+>>> batch = Batch(torch.arange(9), lengths=[3, 2, 4], n_passages=[2, 1])  # input_ids (n_tokens,) = (9,)
+>>> encoded = model.encode(batch)  # one Encoded a question
+>>> [tuple(question.states.shape) for question in encoded]  # (n_states, d_model)
+[(5, 8), (4, 8)]
+>>> memories = model.memories(encoded)  # for each decoder layer one memory a question
+>>> [tuple(memory.keys.shape) for memory in memories[0]]  # (n_kv_heads, n_states, d_head)
+[(2, 5, 4), (2, 4, 4)]
+>>> ids = torch.full((2, 3), model.start_token)  # (n_rows, n_tokens): one row a question, three tokens so far
+>>> output = model.decode(ids, memories)
+>>> tuple(output.hidden.shape), tuple(model.logits(output.hidden, encoded).shape)  # (.., d_model), (.., n_vocabulary)
+((2, 3, 8), (2, 3, 20))
 """
 
 from __future__ import annotations
@@ -22,7 +48,7 @@ from kofid.reader.fid.config import Variant
 from kofid.reader.fid.copying import Copying
 from kofid.reader.fid.gpt2 import GPT2Decoder
 from kofid.reader.fid.lexical_match import N_FEATURES
-from kofid.reader.fid.t5 import Encoder, T5Decoder
+from kofid.reader.fid.t5 import T5Decoder, T5Encoder
 
 # Tokens that are encoded at a time when no gradient is needed: enough to keep the processor busy, few enough for memory.
 ENCODED_AT_A_TIME = 1_024
@@ -50,7 +76,7 @@ class FusionReader(nn.Module):
         n_heads = decoder_config.n_head if decoder_config else config.num_heads
         cross_layers, n_kv_heads = variant.resolve(n_layers, n_heads)
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        self.encoder = Encoder(config)
+        self.encoder = T5Encoder(config)
         if decoder_config is None:
             self.decoder: T5Decoder | GPT2Decoder = T5Decoder(config, cross_layers, n_kv_heads)
         else:
@@ -98,20 +124,27 @@ class FusionReader(nn.Module):
 
     def encode(self, batch: Batch, tokens_at_a_time: int = ENCODED_AT_A_TIME) -> list[Encoded]:
         """Return the states of each question's passages; in training all passages are encoded at once."""
-        passages = self._encode_at_once(batch) if self.training else self._encode_in_groups(batch, tokens_at_a_time)
-        k = self.variant.first_k
-        passages = [states[:k] if k else states for states in passages]
-        tokens = [ids[:k] if k else ids for ids in torch.split(batch.input_ids, batch.lengths)]
+        states = self._encode_passages(batch, tokens_at_a_time)
+        ids = [self._first_k(passage) for passage in torch.split(batch.input_ids, batch.lengths)]
         encoded, start = [], 0
         for n in batch.n_passages:
-            parts = passages[start : start + n]
-            states = torch.cat(parts) if parts else self.shared.weight.new_zeros(0, self.config.d_model)
-            ids = torch.cat(tokens[start : start + n]) if parts else batch.input_ids[:0]
-            states = states if self.decoder_config is None else self.bridge(states)
-            n_question = batch.n_question and batch.n_question[start : start + n]
-            encoded.append(Encoded(states, [len(part) for part in parts], ids, n_question))
+            of_question = slice(start, start + n)
+            n_question = batch.n_question and batch.n_question[of_question]
+            encoded.append(self._fuse(states[of_question], ids[of_question], n_question))
             start += n
         return encoded
+
+    def _fuse(self, states: list[torch.Tensor], ids: list[torch.Tensor], n_question: list[int] | None) -> Encoded:
+        """Return one question's passages, of states (n, d_model) and ids (n,) each, packed for the decoder."""
+        lengths = [len(passage) for passage in states]
+        packed = torch.cat(states) if states else self.shared.weight.new_zeros(0, self.config.d_model)
+        packed_ids = torch.cat(ids) if ids else torch.zeros(0, dtype=torch.long, device=self.device)
+        packed = packed if self.decoder_config is None else self.bridge(packed)
+        return Encoded(packed, lengths, packed_ids, n_question)
+
+    def _first_k(self, passage: torch.Tensor) -> torch.Tensor:
+        """Return what FiD-Light keeps of a passage's states or ids (n, ..): the first k, or all."""
+        return passage[: self.variant.first_k] if self.variant.first_k else passage
 
     def _embed(self, ids: torch.Tensor, matches: torch.Tensor | None) -> torch.Tensor:
         """Return what the encoder is given, (n_tokens, d_model), for tokens and their lexical matches (n_tokens,)."""
@@ -121,24 +154,42 @@ class FusionReader(nn.Module):
             raise ValueError("no lexical matches")
         return self.shared(ids) + self.match(matches)
 
-    def _encode_at_once(self, batch: Batch) -> list[torch.Tensor]:
-        states = self.encoder(self._embed(batch.input_ids, batch.matches), batch.lengths)
-        return list(torch.split(states, batch.lengths))
+    def _encode_passages(self, batch: Batch, tokens_at_a_time: int) -> list[torch.Tensor]:
+        """Return the states that are kept of each passage, (n, d_model).
 
-    def _encode_in_groups(self, batch: Batch, tokens_at_a_time: int) -> list[torch.Tensor]:
-        """Encode a few passages at a time, long ones with long ones; the result is the same."""
+        Without gradients a few passages at a time are encoded, long ones with long ones: the result is the same.
+        """
         ids = torch.split(batch.input_ids, batch.lengths)
         matches = None if batch.matches is None else torch.split(batch.matches, batch.lengths)
-        order = sorted(range(len(ids)), key=lambda i: batch.lengths[i])
-        passages = list(ids)
-        k = self.variant.first_k
-        for group in _groups(order, batch.lengths, tokens_at_a_time):
+        states: dict[int, torch.Tensor] = {}
+        for group in self._groups(batch.lengths, tokens_at_a_time):
             lengths = [batch.lengths[i] for i in group]
-            shared = None if matches is None else torch.cat([matches[i] for i in group])
-            states = self.encoder(self._embed(torch.cat([ids[i] for i in group]), shared), lengths)
-            for i, passage in zip(group, torch.split(states, lengths), strict=True):
-                passages[i] = passage[:k].clone() if k else passage  # the rest need not stay in memory
-        return passages
+            group_matches = None if matches is None else torch.cat([matches[i] for i in group])
+            packed = self.encoder(self._embed(torch.cat([ids[i] for i in group]), group_matches), lengths)
+            for i, passage in zip(group, torch.split(packed, lengths), strict=True):
+                states[i] = self._first_k(passage)
+                if self.variant.first_k and not self.training:
+                    states[i] = states[i].clone()  # so that the other states need not stay in memory
+        return [states[i] for i in range(len(ids))]
+
+    def _groups(self, lengths: Sequence[int], tokens_at_a_time: int) -> Iterator[list[int]]:
+        """Yield the numbers of the passages that are encoded at once: in training all, else passages of like lengths.
+
+        A group has at most ``tokens_at_a_time`` tokens, but one passage at least.
+        """
+        if self.training:
+            yield from [list(range(len(lengths)))] if lengths else []
+            return
+        group: list[int] = []
+        n_tokens = 0
+        for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+            if group and n_tokens + lengths[i] > tokens_at_a_time:
+                yield group
+                group, n_tokens = [], 0
+            group.append(i)
+            n_tokens += lengths[i]
+        if group:
+            yield group
 
     # --- decoding ---
 
@@ -155,9 +206,9 @@ class FusionReader(nn.Module):
         return output
 
     def logits(self, hidden: torch.Tensor, encoded: Sequence[Encoded]) -> torch.Tensor:
-        """Return logits (n_rows, n_tokens, n_vocabulary) of decoder states (n_rows, n_tokens, d_model).
+        """Return logits (n_rows, n_tokens, n_vocabulary) of what the decoder gave, ``hidden`` (n_rows, n_tokens, d_model).
 
-        An equal share of the rows belongs to each question of ``encoded``. Those of a reader that copies are log
+        An equal share of the rows belongs to each question of ``encoded``. The logits of a reader that copies are log
         probabilities.
         """
         logits = self._vocabulary_logits(hidden)
@@ -172,9 +223,14 @@ class FusionReader(nn.Module):
         return hidden @ self.token_embedding.weight.T
 
     def decoder_inputs(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return the ids that the decoder is given to predict ``labels``: those one place on, after the start token."""
+        """Return the ids that the decoder is given to predict ``labels`` (n_questions, n_target_tokens), of the same shape.
+
+        They are the labels one place on, after the start token. Padding becomes token 0, but any token would do: only
+        padding comes after it, which looks back at it and is left out of the loss.
+        """
         starts = torch.full_like(labels[:, :1], self.start_token)
-        return torch.cat((starts, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, 0)), dim=1)
+        before = labels[:, :-1]
+        return torch.cat((starts, before.masked_fill(before == IGNORED, 0)), dim=1)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return loss () and logits (n_questions, n_target_tokens, n_vocabulary) of a batch with labels."""
@@ -185,15 +241,3 @@ class FusionReader(nn.Module):
         logits = self.logits(hidden, encoded)
         loss = cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED)
         return loss, logits
-
-
-def _groups(order: Sequence[int], lengths: Sequence[int], n_tokens: int) -> Iterator[list[int]]:
-    """Yield runs of ``order`` of at most ``n_tokens`` tokens together, one at least."""
-    group: list[int] = []
-    for i in order:
-        if group and sum(lengths[j] for j in group) + lengths[i] > n_tokens:
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kofid.errors import InputError
 from kofid.korean.answer_match import has_answer, normalize_robust
-from kofid.language import say
-from kofid.reader.confidence import Confidence, plain_confidence
+from kofid.reader.confidence import Confidence, ConfidenceOf, plain_confidence
 from kofid.reader.fid.config import PASSAGE_TOKENS, Decoding, ScoreMethod
-from kofid.reader.fid.inputs import encode_inputs, encode_targets, parse_target
-from kofid.types import Answer, Hit
+from kofid.reader.fid.inputs import encode_inputs, encode_targets
+from kofid.reader.fid.pointing import parse_target
+from kofid.reader.tokenizers import open_tokenizer
+from kofid.types import Answer, Hit, Passage
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from kofid.reader.fid.lexical_match import Pieces
     from kofid.reader.fid.model import FusionReader
 
-_DECODER_TOKENIZER = "decoder"
-# Questions scored at a time: sums of floats depend on it in their last bits.
+# How many questions are scored at once. Sums of floats depend on it in their last bits, so a run that resumes keeps to it.
 SCORED_AT_A_TIME = 4
 
 
@@ -36,7 +35,7 @@ class FiDReader:
 
     ``decoder_tokenizer`` is for answers where the decoder has a vocabulary of its own; ``max_tokens`` are read of a
     passage; ``pieces`` are the tokenizer's, where they are known already. A reader never changes: ``with_options`` gives
-    another one. Several threads may ask it at once.
+    another one. Several threads may ask it at once. Raises UsageError for a ``decoding`` that the model cannot do.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class FiDReader:
         n_context: int = 10,
         max_tokens: int = PASSAGE_TOKENS,
         decoding: Decoding | None = None,
-        confidence: Confidence | None = None,
+        confidence: ConfidenceOf | None = None,
         pieces: Pieces | None = None,
     ) -> None:
         self.model: Final = model.eval()
@@ -58,7 +57,8 @@ class FiDReader:
         self.n_context: Final = n_context
         self.max_tokens: Final = max_tokens
         self.decoding: Final = decoding or Decoding.for_variant(model.variant)
-        self.confidence: Final = confidence or plain_confidence
+        self.decoding.refuse_first_k(model.variant)
+        self.confidence: Final[ConfidenceOf] = confidence or plain_confidence
 
     def with_options(
         self,
@@ -68,10 +68,12 @@ class FiDReader:
         decoding: Decoding | None = None,
         confidence: Confidence | None = None,
         model: FusionReader | None = None,
-        plain: bool = False,
+        uncalibrated: bool = False,
     ) -> FiDReader:
-        """Return a reader that has the rest in common with this one; with ``plain`` its confidence is the plain one."""
-        fitted = self.confidence if isinstance(self.confidence, Confidence) and not plain else None
+        """Return a reader that has the rest in common with this one.
+
+        With ``uncalibrated`` its confidence is ``plain_confidence``, unless another is given.
+        """
         return FiDReader(
             model or self.model,
             self.tokenizer,
@@ -79,7 +81,7 @@ class FiDReader:
             n_context=n_context or self.n_context,
             max_tokens=max_tokens or self.max_tokens,
             decoding=decoding or self.decoding,
-            confidence=confidence or fitted,
+            confidence=confidence or (plain_confidence if uncalibrated else self.confidence),
             pieces=self.pieces,
         )
 
@@ -105,7 +107,7 @@ class FiDReader:
         from kofid.reader.fid.checkpoints import open_reader_model
 
         model = open_reader_model(directory, variant, dtype or torch.float32).to(device or "cpu")
-        second = Path(directory) / _DECODER_TOKENIZER
+        second = decoder_folder(Path(directory))
         return cls(
             model,
             open_tokenizer(directory),
@@ -123,14 +125,15 @@ class FiDReader:
         save_reader_model(self.model, directory)
         self.tokenizer.save_pretrained(directory)
         if self.decoder_tokenizer is not self.tokenizer:
-            self.decoder_tokenizer.save_pretrained(directory / _DECODER_TOKENIZER)
+            self.decoder_tokenizer.save_pretrained(decoder_folder(directory))
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
         """Return distinct answers, best first, each with the passage it comes from; none where the best one is empty.
 
-        There are as many as beams at most, by mean log probability a token; answers that differ only in brackets and
-        spaces are one. The passage is the first one that the reader points to, where it was trained to; else the one that
-        it attends to most among those that say the answer.
+        There are at most as many as beams. They are ordered as beams are, by mean log probability a token; a confidence is
+        that of the whole answer, so confidences need not fall from one answer to the next. Answers that differ only in
+        brackets and spaces are one. The passage is the first one that the reader points to, where it was trained to; else
+        the one that it attends to most among those that say the answer.
         """
         from kofid.reader.fid.generation import generate_n_best
 
@@ -140,40 +143,41 @@ class FiDReader:
         encoded = self._encode([question], [hits])
         (n_best,) = generate_n_best(self.model, encoded, self.decoding)
         answers: dict[str, Answer] = {}
-        attention: list[float] = []
+        attention: Sequence[float] = ()  # to each passage: computed once, and only for an answer that cites none
         for decoded in n_best:
-            text, cited = self.written(decoded, len(hits))
+            text, cited = self.text_and_cited(decoded, len(hits))
             key = normalize_robust(text) or text
-            if text and key not in answers:
-                attention = attention or ([] if cited else self._attention(encoded))
-                answers[key] = self._answer(text, cited, decoded, hits, attention)
-            elif not text and not answers:
+            if not text and not answers:
                 return []
+            if not text or key in answers:
+                continue
+            if not cited and not attention:
+                attention = self._attention(encoded)
+            cited_passages = [hits[number - 1].passage for number in cited]
+            passage = cited_passages[0] if cited else _most_attended(text, hits, attention)
+            cited_ids = tuple(each.id for each in cited_passages)
+            answers[key] = self._answer(text, passage, decoded.log_probability, cited_ids)
         return list(answers.values())
 
-    def written(self, decoded: Decoded, n_passages: int) -> tuple[str, list[int]]:
-        """Return the answer that was written, and the numbers of the passages that a pointing reader names."""
+    def text_and_cited(self, decoded: Decoded, n_passages: int) -> tuple[str, list[int]]:
+        """Return the answer that was written, and the numbers (from 1) of the passages that a pointing reader cites."""
         text = str(self.decoder_tokenizer.decode(decoded.ids, skip_special_tokens=True)).strip()
         return parse_target(text, n_passages) if self.model.variant.pointing else (text, [])
 
     def _attention(self, encoded: Sequence[Encoded]) -> list[float]:
+        """Return how much the one question's first decoded token attends to each passage."""
         from kofid.reader.fid.passage_scores import score_passages
 
         return score_passages(self.model, encoded)[0]
 
-    def _answer(
-        self, text: str, cited: Sequence[int], decoded: Decoded, hits: Sequence[Hit], attention: Sequence[float]
-    ) -> Answer:
-        """Return an answer with its passage, its place there and its confidence."""
-        by_attention = [(has_answer(hit.passage.text, (text,)), a) for hit, a in zip(hits, attention, strict=False)]
-        best = cited[0] - 1 if cited else by_attention.index(max(by_attention))
-        passage = hits[best].passage
-        confidence = self.confidence(decoded.log_probability, said=has_answer(passage.text, (text,)))
-        ids = tuple(hits[number - 1].passage.id for number in cited)
+    def _answer(self, text: str, passage: Passage, log_probability: float, cited: tuple[str, ...]) -> Answer:
+        """Return an answer with its passage, its place there, where it stands there word for word, and its confidence."""
+        stands_in_passage = has_answer(passage.text, (text,))  # or a form of it, with particles or in brackets
+        confidence = self.confidence(log_probability, stands_in_passage=stands_in_passage)
         start = passage.text.find(text)
         if start < 0:
-            return Answer(text, confidence, passage, cited=ids)
-        return Answer(text, confidence, passage, start, start + len(text), ids)
+            return Answer(text, confidence, passage, cited=cited)
+        return Answer(text, confidence, passage, start, start + len(text), cited)
 
     def score(
         self,
@@ -186,8 +190,8 @@ class FiDReader:
     ) -> Iterator[list[Hit]]:
         """Yield each question's hits with the reader's cross-attention scores, in the order given.
 
-        ``method``: see ``score_passages``. ``answers`` are looked at token by token where they are given. Only the first
-        ``n_context`` hits are read (None: all); the others get scores below those, in their order.
+        ``method``: see ``score_passages``; its labels are made of ``answers``, one a question. Only the first ``n_context``
+        hits are read (None: all); the others get scores below those, in their order.
         """
         from kofid.reader.fid.passage_scores import score_passages
 
@@ -201,6 +205,7 @@ class FiDReader:
                 ).to(self.model.device)
             rows = score_passages(self.model, encoded, method, labels)
             for (_, hits), row in zip(part, rows, strict=True):
+                # One less for each hit that was not read, from the lowest score on.
                 unread = [min(row, default=0.0) - i for i in range(1, 1 + len(hits) - len(row))]
                 scores = [*row, *unread]
                 yield [replace(hit, score=score, source="reader") for hit, score in zip(hits, scores, strict=True)]
@@ -217,6 +222,17 @@ class FiDReader:
             return self.model.encode(batch.to(self.model.device))
 
 
+def decoder_folder(directory: Path) -> Path:
+    """Return where a reader's folder has the tokenizer of a decoder with a vocabulary of its own."""
+    return directory / "decoder"
+
+
+def _most_attended(text: str, hits: Sequence[Hit], attention: Sequence[float]) -> Passage:
+    """Return the passage with the highest ``attention`` (n_hits,) of those that say the answer, of all where none does."""
+    ranks = [(has_answer(hit.passage.text, (text,)), a) for hit, a in zip(hits, attention, strict=True)]
+    return hits[ranks.index(max(ranks))].passage
+
+
 def pieces_for(variant: Variant, tokenizer: PreTrainedTokenizerBase) -> Pieces | None:
     """Return what a reader that matches or copies needs to know of its tokens."""
     from kofid.reader.fid.lexical_match import Pieces
@@ -231,19 +247,3 @@ def _ending_with(tokenizer: PreTrainedTokenizerBase, end_token: int) -> PreTrain
     ending = copy.deepcopy(tokenizer)
     ending.eos_token = tokenizer.convert_ids_to_tokens(end_token)
     return ending
-
-
-def open_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Open a tokenizer (folder or hub name, no code of its own), set neither to cut nor to pad; raise InputError."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            say(f"토크나이저 '{name}'을(를) 열 수 없습니다: {error}", f"tokenizer '{name}' cannot be opened: {error}")
-        ) from error
-    if tokenizer.is_fast:  # else the first call would change it, while another thread may be using it
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
-    return tokenizer

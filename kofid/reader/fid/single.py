@@ -58,7 +58,7 @@ class SingleReader:
         answers: dict[str, Answer] = {}
         decodeds = self._generate(question, [piece for _, _, piece in pieces])
         for (i, offset, piece), decoded in zip(pieces, decodeds, strict=True):
-            text, cited = self.reader.written(decoded, 1)
+            text, cited = self.reader.text_and_cited(decoded, 1)
             key = normalize_robust(text) or text
             score = decoded.mean_log_probability + self.retrieval_weight * (hits[i].score - best_score)
             confidence = math.exp(score)

@@ -1,4 +1,8 @@
-"""The layers of T5 (Raffel et al. 2020, section 2.1), for packed sequences, with the parameter names of T5 checkpoints."""
+"""The layers of T5 (Raffel et al. 2020, section 2.1), for packed sequences.
+
+Attribute names here (``wi_0``, ``DenseReluDense``, ``SelfAttention``, ``EncDecAttention``, ``layer``, ``block``, ...) are those
+of T5 checkpoints, and ``layer`` has their order: so weights need no renaming. Class names are our own.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,8 @@ class Norm(nn.Module):
 
 
 class _Dense(nn.Module):
+    """The two products of a feed-forward layer; gated (Shazeer 2020) in T5 v1.1, where a third one is multiplied in."""
+
     def __init__(self, config: T5Config) -> None:
         super().__init__()
         if config.is_gated_act:
@@ -82,6 +88,8 @@ def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 class _FeedForward(nn.Module):
+    """A feed-forward layer: norm before, what came in added after, as in all layers of T5."""
+
     def __init__(self, config: T5Config) -> None:
         super().__init__()
         self.DenseReluDense = _Dense(config)
@@ -93,14 +101,16 @@ class _FeedForward(nn.Module):
 
 
 class _FirstAttention(Attention):
-    """The first layer's attention holds the biases by distance that all layers use."""
+    """The self-attention of the first layer: it holds the biases by distance that all layers use."""
 
     def __init__(self, config: T5Config, *heads: int) -> None:
         super().__init__(*heads)
         self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
 
 
-class _SelfAttention(nn.Module):
+class _SelfAttentionLayer(nn.Module):
+    """Self-attention with its norm and dropout, which the blocks put together."""
+
     def __init__(self, config: T5Config, n_kv_heads: int, *, first: bool) -> None:
         super().__init__()
         heads = (config.d_model, config.num_heads, n_kv_heads, config.d_kv)
@@ -109,7 +119,9 @@ class _SelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout_rate)
 
 
-class _CrossAttention(nn.Module):
+class _CrossAttentionLayer(nn.Module):
+    """Cross-attention with its norm and dropout, which the decoder's blocks put together."""
+
     def __init__(self, config: T5Config, n_kv_heads: int) -> None:
         super().__init__()
         self.EncDecAttention = CrossAttention(config.d_model, config.num_heads, n_kv_heads, config.d_kv)
@@ -118,14 +130,16 @@ class _CrossAttention(nn.Module):
 
 
 class _EncoderBlock(nn.Module):
+    """An encoder layer: self-attention within each passage, then feed-forward."""
+
     def __init__(self, config: T5Config, *, first: bool) -> None:
         super().__init__()
-        attention = _SelfAttention(config, config.num_heads, first=first)
+        attention = _SelfAttentionLayer(config, config.num_heads, first=first)
         self.layer = nn.ModuleList([attention, _FeedForward(config)])
 
     @property
-    def attention(self) -> _SelfAttention:
-        return cast("_SelfAttention", self.layer[0])
+    def attention(self) -> _SelfAttentionLayer:
+        return cast("_SelfAttentionLayer", self.layer[0])
 
     def forward(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
         heads = self.attention.SelfAttention
@@ -134,7 +148,7 @@ class _EncoderBlock(nn.Module):
         return result
 
 
-class Encoder(nn.Module):
+class T5Encoder(nn.Module):
     """T5's encoder, over passages one after another."""
 
     def __init__(self, config: T5Config) -> None:
@@ -157,9 +171,9 @@ class Encoder(nn.Module):
 
     def forward(self, embedded: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Return the states (n_tokens, d_model) of passages of ``lengths`` from their embeddings (n_tokens, d_model)."""
-        table = self.distance_biases
-        n = max(lengths)
-        bias = position_bias(table, self.config, torch.arange(n, device=embedded.device), n, both_ways=True)
+        longest = max(lengths)
+        positions = torch.arange(longest, device=embedded.device)
+        bias = position_bias(self.distance_biases, self.config, positions, longest, both_ways=True)
         hidden = self.dropout(embedded)
         for block in self.block:
             if self.checkpointing and self.training:
@@ -174,17 +188,17 @@ class _DecoderBlock(nn.Module):
 
     def __init__(self, config: T5Config, n_kv_heads: int, *, first: bool, crosses: bool) -> None:
         super().__init__()
-        self.layer = nn.ModuleList([_SelfAttention(config, n_kv_heads, first=first)])
-        self.layer.append(cast("nn.Module", _CrossAttention(config, n_kv_heads) if crosses else None))
+        self.layer = nn.ModuleList([_SelfAttentionLayer(config, n_kv_heads, first=first)])
+        self.layer.append(cast("nn.Module", _CrossAttentionLayer(config, n_kv_heads) if crosses else None))
         self.layer.append(_FeedForward(config))
 
     @property
-    def attention(self) -> _SelfAttention:
-        return cast("_SelfAttention", self.layer[0])
+    def attention(self) -> _SelfAttentionLayer:
+        return cast("_SelfAttentionLayer", self.layer[0])
 
     @property
-    def cross(self) -> _CrossAttention | None:
-        return cast("_CrossAttention | None", self.layer[1])
+    def cross(self) -> _CrossAttentionLayer | None:
+        return cast("_CrossAttentionLayer | None", self.layer[1])
 
     def forward(
         self,
@@ -225,12 +239,12 @@ class T5Decoder(nn.Module):
 
     def forward(self, embedded: torch.Tensor, memories: LayerMemories, past: Past | None = None) -> DecoderOutput:
         """Return what embeddings (n_rows, n_tokens, d_model) come to; the questions' rows lie one after another."""
-        before = past[0][0].shape[2] if past else 0
-        total = before + embedded.shape[1]
-        first = cast("_DecoderBlock", self.block[0]).attention.SelfAttention
-        table = cast("_FirstAttention", first).relative_attention_bias
-        places = torch.arange(before, total, device=embedded.device)
-        bias = position_bias(table, self.config, places, total, both_ways=False)
+        n_past = past[0][0].shape[2] if past else 0
+        n_total = n_past + embedded.shape[1]
+        first_attention = cast("_DecoderBlock", self.block[0]).attention.SelfAttention
+        bias_table = cast("_FirstAttention", first_attention).relative_attention_bias
+        positions = torch.arange(n_past, n_total, device=embedded.device)
+        bias = position_bias(bias_table, self.config, positions, n_total, both_ways=False)
         hidden = self.dropout(embedded)
         present: Past = []
         cross_inputs: list[torch.Tensor | None] = []
@@ -244,7 +258,10 @@ class T5Decoder(nn.Module):
 def position_bias(
     table: nn.Embedding, config: T5Config, queries: torch.Tensor, n_keys: int, *, both_ways: bool
 ) -> torch.Tensor:
-    """Return what is added to logits by distance, (n_heads, n_queries, n_keys); -inf for later keys unless ``both_ways``.
+    """Return what is added to logits by distance, (n_heads, n_queries, n_keys).
+
+    ``table`` (n_buckets, n_heads); ``queries`` (n_queries,) are positions, those of keys are 0 to ``n_keys`` - 1. Not
+    ``both_ways``, as in the decoder, this is the causal mask too: -inf for keys that come later.
 
     Half of the buckets (a quarter each way) are for single distances, the others for ranges that grow by a constant
     factor up to the longest distance (Raffel et al. 2020, section 2.1).

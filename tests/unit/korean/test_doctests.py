@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the rooms for Korean and for retrieval."""
+"""The examples in the docstrings of the rooms for Korean, retrieval and readers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kofid.language import language, set_language
 ROOT = Path(kofid.__file__).parent
 MODULES = [
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
-    for room in ("korean", "retrieval")
+    for room in ("korean", "retrieval", "reader")
     for path in sorted((ROOT / room).rglob("*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
 ]

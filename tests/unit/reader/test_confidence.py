@@ -32,13 +32,13 @@ def test_confidence_by_hand() -> None:
     assert log_odds(math.log(0.8)) == pytest.approx(math.log(4))  # 0.8 / 0.2
     assert log_odds(0.0) == pytest.approx(-math.log(1e-6), abs=1e-5)
     confidence = Confidence(intercept=-math.log(4), log_odds=1.0, said=0.5)
-    assert confidence(math.log(0.8), said=False) == pytest.approx(0.5)  # -log 4 + log 4
-    assert confidence(math.log(0.8), said=True) == pytest.approx(1 / (1 + math.exp(-0.5)))
-    assert 0 < confidence(-1e9, said=False) < 1e-9
+    assert confidence(math.log(0.8), stands_in_passage=False) == pytest.approx(0.5)  # -log 4 + log 4
+    assert confidence(math.log(0.8), stands_in_passage=True) == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert 0 < confidence(-1e9, stands_in_passage=False) < 1e-9
     for p in (0.01, 0.25, 0.9):
         as_it_is = Confidence(intercept=0.0, log_odds=1.0, said=0.0)
-        assert as_it_is(math.log(p), said=True) == pytest.approx(p)
-        assert plain_confidence(math.log(p), said=False) == pytest.approx(p)
+        assert as_it_is(math.log(p), stands_in_passage=True) == pytest.approx(p)
+        assert plain_confidence(math.log(p), stands_in_passage=False) == pytest.approx(p)
 
 
 class Guesser:
@@ -69,5 +69,5 @@ def test_a_reader_too_sure_of_itself_is_set_right() -> None:
     for p in (0.4, 0.6, 0.8, 0.95):
         right = [e for e in examples[:-1] if abs(float(e.question.text.split()[0]) - p) < 0.05]
         share = sum(e.question.text.endswith("이순신") for e in right) / len(right)
-        assert found(math.log(p), said=True) == pytest.approx(share, abs=0.06)
-    assert found(math.log(0.9), said=True) > found(math.log(0.4), said=True)
+        assert found(math.log(p), stands_in_passage=True) == pytest.approx(share, abs=0.06)
+    assert found(math.log(0.9), stands_in_passage=True) > found(math.log(0.4), stands_in_passage=True)

@@ -25,12 +25,11 @@ from kofid.reader.fid.inputs import (
     encode_inputs,
     encode_targets,
     format_input,
-    format_target,
-    parse_target,
-    pointed_first,
     token_rows,
 )
-from kofid.reader.fid.reader import FiDReader, open_tokenizer
+from kofid.reader.fid.pointing import format_target, parse_target, pointed_first
+from kofid.reader.fid.reader import FiDReader
+from kofid.reader.tokenizers import open_tokenizer
 from kofid.training.tokenizers import train_tokenizer, train_wordpiece
 from kofid.types import Hit, Passage
 
@@ -330,7 +329,7 @@ def test_another_reader_is_made_by_changing_options(tokenizer: T5Tokenizer) -> N
     assert (other.n_context, other.max_tokens, other.decoding.answer_tokens) == (3, 7, 5)
     assert (reader.n_context, reader.max_tokens, reader.decoding.answer_tokens) == (10, 250, 32)
     assert other.model is reader.model and other.tokenizer is tokenizer and other.confidence == reader.confidence
-    assert reader.with_options(plain=True).confidence is plain_confidence
+    assert reader.with_options(uncalibrated=True).confidence is plain_confidence
 
 
 def test_a_tokenizer_that_does_not_name_the_end_stays_as_it_was(gpt2_tokenizer: PreTrainedTokenizerFast) -> None:

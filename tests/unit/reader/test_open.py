@@ -27,10 +27,10 @@ from kofid.storage.artifacts import write_artifact
 ROOM = Path(train_reader.__file__).parents[2] / "reader"
 
 
-def write_reader(path: Path, **settings: Any) -> Path:
+def write_reader(path: Path, variant: Variant | None = None, **settings: Any) -> Path:
     """Write a tiny fusion reader with settings as kofid keeps them."""
     with write_artifact(path, "reader", settings) as directory:
-        FiDReader(fresh_reader_model("tiny", len(tokenizer())), tokenizer()).save(directory)
+        FiDReader(fresh_reader_model("tiny", len(tokenizer()), variant), tokenizer()).save(directory)
     return path
 
 
@@ -59,6 +59,21 @@ def test_options_make_a_decoding() -> None:
     for wrong in ({"temperature": 0.5, "n_beams": 2}, {"top_p": 0.5}):
         with pytest.raises(UsageError, match="temperature"):
             ReadingOptions(**wrong)
+
+
+def test_readers_of_first_states_are_not_held_to_the_passages(tmp_path: Path) -> None:
+    # The first k states are those of the question, so nothing of a passage's text could be written.
+    assert Decoding.for_variant(Variant(copying=True)) == Decoding(n_beams=4, from_passages=True)
+    assert Decoding.for_variant(Variant(copying=True, first_k=8), 9) == Decoding(9, n_beams=4)
+    path = str(write_reader(tmp_path / "r", Variant(first_k=8, copying=True), reader="t5"))
+    reader = open_reader(path, device="cpu")
+    assert isinstance(reader, FiDReader) and not reader.decoding.from_passages
+    with pytest.raises(UsageError, match="from_passages.*first_k=8"):
+        open_reader(path, device="cpu", options=ReadingOptions(from_passages=True))
+    with pytest.raises(UsageError, match="from_passages"):
+        reader.with_options(decoding=Decoding(from_passages=True))
+    whole = FiDReader(fresh_reader_model("tiny", len(tokenizer())), tokenizer(), decoding=Decoding(from_passages=True))
+    assert whole.decoding.from_passages  # any reader that keeps all states can be
 
 
 # --- what opens --------------------------------------------------------------------------------------------------

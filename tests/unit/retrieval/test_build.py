@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.indexes import score_all
 from support.slow_index import SlowIndex, random_article, random_passages, random_question, random_text
 
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError
@@ -78,7 +79,7 @@ def test_many_segments_give_the_scores_of_one(tmp_path: Path, small_segments: No
     assert len(many.segments) > 6 and len(many) == len(single) == len(passages)
     rng = random.Random(2)
     for question in [random_question(rng) for _ in range(30)]:
-        assert many.score_sparse(question).tolist() == single.score_sparse(question).tolist()
+        assert score_all(many, question).tolist() == score_all(single, question).tolist()
         assert ranked(many, question) == ranked(single, question) != []
 
 
@@ -91,7 +92,7 @@ def test_many_segments_of_morphemes_give_the_scores_of_one(tmp_path: Path, small
         "가장 높은 산",
         "노벨상을 받은 사람",
     ):
-        assert many.score_sparse(question).tolist() == demo_index.score_sparse(question).tolist()
+        assert score_all(many, question).tolist() == score_all(demo_index, question).tolist()
         assert ranked(many, question) == ranked(demo_index, question) != []
 
 
@@ -183,7 +184,7 @@ def test_words_forgotten_on_the_way_change_no_score(
     assert [part.analysis("w0") for part in remembered.segments][1:] == [None] * (len(remembered.segments) - 1)
     assert None not in [part.analysis("w0") for part in forgotten.segments]
     for question in ("w0 w7", "w3 w40 unknown", "w200"):
-        assert remembered.score_sparse(question).tolist() == forgotten.score_sparse(question).tolist()
+        assert score_all(remembered, question).tolist() == score_all(forgotten, question).tolist()
 
 
 def test_a_segment_needs_no_terms(tmp_path: Path, small_segments: None):
@@ -238,7 +239,7 @@ def test_sentences_are_analysed_whole(tmp_path: Path, small_segments: None):
     slow = SlowIndex(passages, lambda text: analyzer.analyze([text])[0], title_weight=1.0)
     for question in ("조선 장군", "대통령선거", "이순신은 3번째"):
         terms = [(t.text, t.component, t.weight) for t in index.query(question)]
-        assert index.score_sparse(question) == pytest.approx(slow.scores(terms), rel=1e-4, abs=1e-5)
+        assert score_all(index, question) == pytest.approx(slow.scores(terms), rel=1e-4, abs=1e-5)
     assert all(part.analysis("이순신은") is None for part in index.segments)
 
 
@@ -336,7 +337,7 @@ def test_resumed_build_finds_what_an_uninterrupted_one_does(
     assert resumed.artifact.settings == whole.artifact.settings and list(resumed.passages) == corpus
     rng = random.Random(7)
     for question in [random_question(rng) for _ in range(10)]:
-        assert resumed.score_sparse(question).tolist() == whole.score_sparse(question).tolist()
+        assert score_all(resumed, question).tolist() == score_all(whole, question).tolist()
     for a, b in zip(resumed.segments, whole.segments, strict=True):
         ours, theirs = ArrayFile(a._file.path), ArrayFile(b._file.path)
         assert ours.names == theirs.names
@@ -519,7 +520,7 @@ def test_scores_after_a_deletion_by_hand(tmp_path: Path):
     update_index(tmp_path / "kb", delete=["3"])
     index = Index.open(tmp_path / "kb", ranking=PLAIN)
     slow = SlowIndex(passages[:2], lambda text: [text.split()])
-    assert index.score_sparse("가 나 라").tolist() == [
+    assert score_all(index, "가 나 라").tolist() == [
         *(pytest.approx(score) for score in slow.scores([("가", 0, 1.0), ("나", 0, 1.0)])),
         0.0,
     ]
@@ -685,6 +686,6 @@ def test_damaged_passage_text_does_not_hinder_what_does_not_read_it(tmp_path: Pa
     file.write_bytes(content)
     index = Index.open(tmp_path / "kb")
     assert index.passages[len(passages) - 1] == passages[-1]
-    assert np.count_nonzero(index.score_sparse("w0"))
+    assert np.count_nonzero(score_all(index, "w0"))
     with pytest.raises(CorruptArtifactError, match=r"0000\.seg"):
         _ = index.passages[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.indexes import score_all
 
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError
 from kofid.retrieval.index import Index
@@ -114,4 +115,4 @@ def test_an_opened_index_is_not_changed_by_another_ranking(small_index: Path):
 
 def test_nothing_counts_where_all_weights_are_nothing(small_index: Path):
     index = Index.open(small_index, weights=[0.0, 0.0])
-    assert index.search("이순신은 장군", 5) == [] and not index.score_sparse("이순신").any()
+    assert index.search("이순신은 장군", 5) == [] and not score_all(index, "이순신").any()

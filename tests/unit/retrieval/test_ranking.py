@@ -12,7 +12,7 @@ import bm25s
 import numpy as np
 import pytest
 import rank_bm25
-from support.indexes import A0, A1, B2, C1, THREE, build_and_open, ids, plain, untitled
+from support.indexes import A0, A1, B2, C1, THREE, build_and_open, ids, plain, score_all, untitled
 from support.slow_index import VOCABULARY, SlowIndex, random_passages, random_question
 
 from kofid.retrieval.index import Index
@@ -46,7 +46,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Index:
     ],
 )
 def test_bm25_by_hand(three: Index, question: str, scores: list[float]):
-    assert three.score_sparse(question) == pytest.approx(scores, abs=1e-6)
+    assert score_all(three, question) == pytest.approx(scores, abs=1e-6)
     best = sorted((n for n in range(3) if scores[n]), key=lambda n: -scores[n])
     assert ids(three.search(question, 3)) == [str(n) for n in best]
     assert [hit.score for hit in three.search(question, 3)] == pytest.approx([scores[n] for n in best], abs=1e-6)
@@ -68,25 +68,25 @@ def test_bm25_by_hand(three: Index, question: str, scores: list[float]):
     ],
 )
 def test_rankers_by_hand(three: Index, ranker: str, question: str, scores: list[float]):
-    assert three.ranked(ranker=ranker).score_sparse(question) == pytest.approx(scores, abs=1e-6)
+    assert score_all(three.ranked(ranker=ranker), question) == pytest.approx(scores, abs=1e-6)
 
 
 @pytest.mark.parametrize(("ranker", "delta"), [("bm25+", 1.0), ("bm25l", 0.5), ("lucene", 0.0), ("atire", 0.0)])
 def test_delta_is_its_authors_unless_given(three: Index, ranker: str, delta: float):
-    same = three.ranked(ranker=ranker, delta=delta).score_sparse("a")
-    assert same.tolist() == three.ranked(ranker=ranker).score_sparse("a").tolist()
-    assert not np.allclose(same, three.ranked(ranker=ranker, delta=delta + 0.1).score_sparse("a"))
+    same = score_all(three.ranked(ranker=ranker, delta=delta), "a")
+    assert same.tolist() == score_all(three.ranked(ranker=ranker), "a").tolist()
+    assert not np.allclose(same, score_all(three.ranked(ranker=ranker, delta=delta + 0.1), "a"))
 
 
 def test_other_parameters_by_hand(three: Index):
     # k1 = 2, b = 0: no length factor, K = 2: a stands once in the first, twice in the second: ln 1.6 / 3, ln 1.6 · 2 / 4
-    scores = three.ranked(k1=2.0, b=0.0).score_sparse("a")
+    scores = score_all(three.ranked(k1=2.0, b=0.0), "a")
     assert scores == pytest.approx([log(1.6) / 3, log(1.6) / 2, 0], abs=1e-6)
 
 
 def test_passage_without_terms_is_short(tmp_path: Path):
     # lengths 1, 0, 1: average 2/3, K = 1.2 (0.25 + 0.75 · 1.5) = 1.65; n = 1 of 3: ln(8/3) / 2.65
-    assert build_and_open(tmp_path / "kb", untitled("a", "😀", "b")).score_sparse("a") == pytest.approx(
+    assert score_all(build_and_open(tmp_path / "kb", untitled("a", "😀", "b")), "a") == pytest.approx(
         [C1, 0, 0], abs=1e-6
     )
 
@@ -94,7 +94,7 @@ def test_passage_without_terms_is_short(tmp_path: Path):
 def test_term_repeated_more_than_a_byte_can_say_counts_as_255(tmp_path: Path):
     # one passage, b = 0: idf ln(1 + 0.5 / 1.5), 255 / (255 + 1.2)
     index = build_and_open(tmp_path / "kb", untitled("a " * 1_000), plain(b=0.0))
-    assert index.score_sparse("a") == pytest.approx([log(4 / 3) * 255 / 256.2], abs=1e-6)
+    assert score_all(index, "a") == pytest.approx([log(4 / 3) * 255 / 256.2], abs=1e-6)
 
 
 # --- by loops and by other packages ---------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_rankers_equal_loops_over_dicts(random_index: Index, ranker: str, k1: fl
     rng = random.Random(2)
     for question in [random_question(rng) for _ in range(4)]:
         expected = slow.scores([(word, 0, 1.0) for word in question.split()])
-        assert fast.score_sparse(question) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        assert score_all(fast, question) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_bm25s_gives_the_same_scores(random_index: Index, package_terms: list[li
     rng = random.Random(3)
     for words in [random_question(rng).split() for _ in range(20)]:
         theirs = engine.get_scores([word for word in words if word != "unknown"] or ["unknown"])
-        assert ours.score_sparse(" ".join(words)) == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+        assert score_all(ours, " ".join(words)) == pytest.approx(theirs, rel=1e-4, abs=1e-4)
         order = [int(n) for n in np.argsort(-theirs, kind="stable")[:10] if theirs[n] > 0]
         assert [hit.score for hit in ours.search(" ".join(words), 10)] == pytest.approx(theirs[order], rel=1e-4)
 
@@ -140,7 +140,7 @@ def test_bm25s_gives_the_same_scores_but_for_what_a_missing_term_is_worth(
     for word in VOCABULARY[::30]:
         theirs = engine.get_scores([word])
         has_word = np.array([word in terms for terms in package_terms])
-        assert ours.score_sparse(word) == pytest.approx(np.where(has_word, theirs, 0), rel=1e-4, abs=1e-4)
+        assert score_all(ours, word) == pytest.approx(np.where(has_word, theirs, 0), rel=1e-4, abs=1e-4)
         assert has_word.all() or theirs[~has_word].min() == theirs[~has_word].max() > 0
 
 
@@ -159,11 +159,11 @@ def test_rank_bm25_gives_the_same_scores(random_index: Index, package_terms: lis
     for word in words:
         has_word = np.array([word in terms for terms in package_terms])
         expected = np.where(has_word, theirs.get_scores([word]), 0)
-        assert ours.score_sparse(word) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        assert score_all(ours, word) == pytest.approx(expected, rel=1e-5, abs=1e-5)
     if ranker == "okapi":
         common = max(df, key=lambda word: df[word])
         assert df[common] > len(package_terms) / 2
-        assert not ours.score_sparse(common).any() and theirs.get_scores([common]).max() > 0
+        assert not score_all(ours, common).any() and theirs.get_scores([common]).max() > 0
 
 
 # --- settings -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.indexes import ask, build_and_open, ids, plain
+from support.indexes import ask, build_and_open, ids, plain, score_all
 from support.slow_index import SlowIndex, random_question
 
 from kofid.retrieval.index import Index
@@ -36,7 +36,7 @@ def test_whole_scores_equal_loops_over_dicts(demo_index: Index, demo_questions: 
     for question in demo_questions[::60]:
         terms = [(t.text, t.component, t.weight) for t in index.query(question)]
         expected = slow.scores(terms)
-        assert index.score_sparse(question) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        assert score_all(index, question) == pytest.approx(expected, rel=1e-4, abs=1e-4)
         for position, score in index.sparse.search(index.query(question), 10):
             assert score == pytest.approx(expected[position] + 0.2 * slow.together(position, terms), rel=1e-4)
 
@@ -53,11 +53,11 @@ def test_titles_count_by_the_squared_share_of_them_that_is_asked_for(tmp_path: P
     index = build_and_open(tmp_path / "kb", passages, plain(title_weight=2.0))
     idf = log(10 / 3)
     half, whole, text = 2 * (1 / 2) ** 2 * idf / 2.65, 2 * idf / 1.975, idf / 2.2
-    assert index.score_sparse("소설") == pytest.approx([half, half, whole, text], abs=1e-6)
+    assert score_all(index, "소설") == pytest.approx([half, half, whole, text], abs=1e-6)
     assert ids(index.search("소설", 4)) == ["B", "C", "A#0", "A#1"]
     # Both words asked for, all of it: 무정 stands in no text, so counts as if in one.
     both = 2 * 2 * idf / 2.65
-    assert index.score_sparse("무정 소설")[:3] == pytest.approx([both, both, whole], abs=1e-6)
+    assert score_all(index, "무정 소설")[:3] == pytest.approx([both, both, whole], abs=1e-6)
     assert ids(index.search("무정", 4)) == ["A#0", "A#1"]
     assert index.ranked(title_weight=0.0).search("무정", 4) == []
 
@@ -90,7 +90,7 @@ def test_terms_that_stand_together_by_hand(tmp_path: Path):
     }
     assert ids(hits)[:2] == ["B", "F"]
     # Scores of all passages are without: they are what the best are chosen by.
-    assert index.score_sparse("x y") == pytest.approx([alone.get(p.id, 0.0) for p in passages], abs=1e-6)
+    assert score_all(index, "x y") == pytest.approx([alone.get(p.id, 0.0) for p in passages], abs=1e-6)
     # Asked twice, counts twice; what weighs nothing adds nothing.
     query = [*ask("x", "x"), QueryTerm("y", 0, 0.0, "y")]
     assert dict(index.sparse.search(query, 9))[1] == pytest.approx(2 * x * once + 0.5 * 2 * x, abs=1e-6)

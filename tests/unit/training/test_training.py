@@ -22,7 +22,8 @@ from kofid.formats import read_corpus
 from kofid.reader.fid.batch import Batch
 from kofid.reader.fid.config import Variant
 from kofid.reader.fid.init import FRESH, fresh_reader_model
-from kofid.reader.fid.inputs import format_input, parse_target
+from kofid.reader.fid.inputs import format_input
+from kofid.reader.fid.pointing import parse_target
 from kofid.reader.fid.reader import FiDReader
 from kofid.retrieval.build import build_index
 from kofid.retrieval.dense import faiss_index as dense
