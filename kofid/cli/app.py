@@ -146,6 +146,10 @@ def _configure(context: Any, path: str | None) -> None:
         return
     import tomllib
 
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(
+            say(f"{path}: 보통 파일이 아닙니다", f"{path}: not a regular file")
+        )  # a pipe would wait for ever
     try:
         with open(path, "rb") as file:
             tables = tomllib.load(file)

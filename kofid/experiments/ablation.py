@@ -115,9 +115,13 @@ class Ablation:
     def run(self, names: Sequence[str], watcher: Watcher = UNWATCHED) -> Iterator[Row]:
         """Yield each variant's row as it is done; what an earlier run finished is not done again.
 
-        Raises UsageError where the folder holds a variant made with other settings, KofidError where a run fails; the same
-        call then goes on.
+        Raises UsageError where the folder holds a variant made with other settings or a fresh FiDSKT gets a GPT-2, and
+        KofidError where a run fails; the same call then goes on.
         """
+        if self.model.startswith("fresh:") and any(VARIANTS[name].kind is ReaderKind.SKT for name in names):
+            from kofid.training.fid import refuse_second_decoder
+
+            refuse_second_decoder(self.model, self.decoder)
         claim_folder(self.folder)
         for name in names:
             self._refuse_other_settings(name)

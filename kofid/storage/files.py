@@ -50,7 +50,15 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise InputError when ``path`` names a directory, a pipe or a device, which no output file may replace."""
+    """Raise InputError when ``path`` names a directory, a pipe or a device, which no output file may replace; or lies in no folder."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise InputError(
+            say(
+                f"{path}: {folder} 폴더가 없습니다. 먼저 만들거나 다른 파일 이름을 주세요.",
+                f"{path}: there is no folder {folder}; make it first, or name another file",
+            )
+        )
     if path.exists() and not path.is_file():
         raise InputError(
             say(

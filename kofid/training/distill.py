@@ -10,6 +10,8 @@ from pathlib import Path
 from kofid.errors import UsageError
 from kofid.language import say, setting
 from kofid.reader.fid.config import ScoreMethod
+from kofid.storage.artifacts import refuse_foreign
+from kofid.storage.files import refuse_unwritable
 from kofid.training.data import Paths, example_texts, load_examples, path_names
 from kofid.training.options import (
     DISTILLED,
@@ -57,6 +59,7 @@ def distill(
     stage, output = Stage(stage), Path(output)
     _refuse_missing(reader, retriever, stage)
     refuse_options(options, has_dev=False)
+    _refuse_outputs(output, scores, stage)
     loaded = load_examples(
         path_names(data),
         index,
@@ -121,6 +124,18 @@ def _train(
 
     settings = run_settings(options, **names, **encoder.kind())
     return run_training(output, "encoder", settings, encoder, fit, on_step)
+
+
+def _refuse_outputs(output: Path, scores: Path | None, stage: Stage) -> None:
+    """Raise InputError, before hours of scoring, for what could not be written after them."""
+    if stage is Stage.SCORE:
+        if not output.parent.exists():
+            output.parent.mkdir(parents=True)
+        refuse_unwritable(output)
+    else:
+        refuse_foreign(output, "encoder")
+    if scores is not None:
+        refuse_unwritable(scores)
 
 
 def _refuse_missing(reader: str | None, retriever: str | None, stage: Stage) -> None:

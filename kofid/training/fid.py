@@ -91,13 +91,12 @@ def initial_reader(
 
     size = fresh_size(model)
     if size is not None:
+        refuse_second_decoder(model, decoder)
         reader = fresh_reader(size, texts, variant, skt=skt, fresh=fresh, max_tokens=max_tokens, seed=seed)
         return with_answer_tokens(reader, answer_tokens)
     start = open_reader_model(model)
-    if start.decoder_config is not None and decoder is not None:
-        name, second = setting("model", model), setting("decoder", decoder)
-        message = f"{name}에는 이미 디코더가 있습니다: {second}는 빼세요"
-        raise UsageError(say(message, f"{name} has a decoder of its own: leave out {second}"))
+    if start.decoder_config is not None:
+        refuse_second_decoder(model, decoder)
     if decoder is not None:
         joined = join(start, open_gpt2(decoder), variant)
         reader = FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder), max_tokens=max_tokens)
@@ -109,6 +108,14 @@ def initial_reader(
     extended = replace(variant, match=variant.match or before.match, copying=variant.copying or before.copying)
     reader = FiDReader.load(model, variant=None if variant == Variant() else extended, max_tokens=max_tokens)
     return with_answer_tokens(reader, answer_tokens)
+
+
+def refuse_second_decoder(model: str, decoder: str | None) -> None:
+    """Raise UsageError for a decoder beside a model that has its own: a FiDSKT, or one trained from nothing."""
+    if decoder is not None:
+        name, second = setting("model", model), setting("decoder", decoder)
+        message = f"{name}에는 이미 디코더가 있습니다: {second}는 빼세요"
+        raise UsageError(say(message, f"{name} has a decoder of its own: leave out {second}"))
 
 
 def with_answer_tokens(reader: FiDReader, answer_tokens: int) -> FiDReader:

@@ -112,3 +112,49 @@ def test_a_file_takes_the_place_of_a_file_and_of_nothing_else(folder: Path, comm
         message = refuse(3, *command, output)
         assert output in message
     assert files_of(folder) == before and (folder / "pipe").is_fifo()
+
+
+# Commands that write a file when their work is done; none of the things that they would work on is there.
+INTO_FILES = {
+    "retrieve": ["retrieve", "-i", "nothing", "q", "-o", "OUT"],
+    "retrieve --per-question": ["retrieve", "-i", "nothing", "--eval", "q", "--per-question", "OUT"],
+    "rerank": ["rerank", "-i", "nothing", "q", "-o", "OUT"],
+    "evaluate": ["evaluate", "-i", "nothing", "q", "-o", "OUT"],
+    "evaluate --risk": ["evaluate", "-i", "nothing", "q", "--risk", "OUT"],
+    "compare": ["compare", "nothing", "nothing2", "-o", "OUT"],
+    "compare --plot": ["compare", "nothing", "nothing2", "--plot", "OUT"],
+    "ablate --plot": ["ablate", "nothing", "-i", "nothing", "-o", "new", "--plot", "OUT"],
+    "experiment --plot": ["experiment", "nothing", "-o", "new", "--plot", "OUT"],
+    "distill --stage score": ["distill", "nothing", "-i", "nothing", "--reader", "nothing", "--stage", "score", "-o", "OUT"],
+    "distill --scores": ["distill", "nothing", "--reader", "r", "--retriever", "r", "-o", "new", "--scores", "OUT"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", INTO_FILES)
+def test_output_files_are_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("mine")
+    for output in ("folder", "pipe", "file/x.png"):
+        message = refuse(3, *(output if argument == "OUT" else argument for argument in INTO_FILES[command]))
+        assert message.startswith(f"오류: {output}: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_output_file_in_no_folder_is_refused_with_the_remedy(tmp_path: Path):
+    message = refuse(3, "evaluate", "-i", "nothing", "q", "-o", tmp_path / "no/x.jsonl")
+    assert f"{tmp_path / 'no'} 폴더가 없습니다" in message and ".part" not in message
+
+
+def test_distill_refuses_a_foreign_output_before_it_scores(tmp_path: Path):
+    """Scoring takes hours; here even its data are not there."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis").write_text("mine")
+    message = refuse(3, "distill", "nothing", "--reader", "r", "--retriever", "r", "-o", tmp_path / "mine")
+    assert message.startswith(f"오류: {tmp_path / 'mine'}: ")
+
+
+def test_a_pipe_as_settings_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "보통 파일이 아닙니다" in refuse(3, "--config", tmp_path / "pipe", "doctor")

@@ -9,7 +9,7 @@ import typer
 
 import kofid
 from kofid.cli import console
-from kofid.cli.options.common import Device, IndexPath, Json, Limit, MaxSteps, Output
+from kofid.cli.options.common import Device, IndexPath, Json, Limit, MaxSteps, Output, writable
 from kofid.language import say
 
 NEEDS_ARGUMENTS = True
@@ -57,7 +57,11 @@ def run(
     device: Device = "auto",
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png|.svg", help=say("EM과 초의 그림 (matplotlib)", "Plot EM against seconds")),
+        typer.Option(
+            metavar="FILE.png|.svg",
+            callback=writable,
+            help=say("EM과 초의 그림 (matplotlib)", "Plot EM against seconds"),
+        ),
     ] = None,
     json_output: Json = False,
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 
 import kofid
 from kofid.cli import console
-from kofid.cli.options.common import Json, Seed
+from kofid.cli.options.common import Json, Seed, writable
 from kofid.errors import UsageError
 from kofid.language import say
 
@@ -63,12 +63,18 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE.md", help=say("표를 Markdown으로", "Write the tables as Markdown")
+            "--output",
+            "-o",
+            metavar="FILE.md",
+            callback=writable,
+            help=say("표를 Markdown으로", "Write the tables as Markdown"),
         ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png|.svg", help=say("막대그림 (matplotlib)", "Draw bars (matplotlib)")),
+        typer.Option(
+            metavar="FILE.png|.svg", callback=writable, help=say("막대그림 (matplotlib)", "Draw bars (matplotlib)")
+        ),
     ] = None,
     json_output: Json = False,
 ) -> None:

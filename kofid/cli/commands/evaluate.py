@@ -13,7 +13,18 @@ import typer
 
 import kofid
 from kofid.cli import console
-from kofid.cli.options.common import Correct, Device, Encoding, Json, Limit, Questions, Seed, Verify, questions_of
+from kofid.cli.options.common import (
+    Correct,
+    Device,
+    Encoding,
+    Json,
+    Limit,
+    Questions,
+    Seed,
+    Verify,
+    questions_of,
+    writable,
+)
 from kofid.cli.options.groups import takes_groups
 from kofid.cli.options.reading import READING, SUITED
 from kofid.cli.options.search import Mode
@@ -58,6 +69,7 @@ def run(
             "--predictions",
             "-o",
             metavar="FILE",
+            callback=writable,
             help=say("질문별 결과를 JSON Lines로", "Each question's result as JSON lines"),
         ),
     ] = None,
@@ -74,6 +86,7 @@ def run(
         typer.Option(
             "--risk",
             metavar="FILE.csv|.png|.svg",
+            callback=writable,
             help=say(
                 "확신이 높은 답부터 답할 때의 정답률 (위험-포괄 곡선)",
                 "How many answers are right when only the surest are given (risk-coverage curve)",

@@ -12,7 +12,7 @@ import typer
 
 import kofid
 from kofid.cli import console
-from kofid.cli.options.common import Json, Output
+from kofid.cli.options.common import Json, Output, writable
 from kofid.language import say
 
 NEEDS_ARGUMENTS = True
@@ -33,7 +33,11 @@ def run(
     output: Output,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png|.svg", help=say("hit@k 곡선 (matplotlib)", "Draw hit@k curves (matplotlib)")),
+        typer.Option(
+            metavar="FILE.png|.svg",
+            callback=writable,
+            help=say("hit@k 곡선 (matplotlib)", "Draw hit@k curves (matplotlib)"),
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help=say("할 일만 보입니다", "Show the steps; do none"))

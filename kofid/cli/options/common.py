@@ -17,6 +17,14 @@ from kofid.language import say
 if TYPE_CHECKING:
     from kofid import Question
 
+
+def writable(path: Path | None) -> Path | None:
+    """Return an output file as it is; refuse it before the work when it could not be written after it."""
+    if path is not None:
+        kofid.refuse_unwritable(path)
+    return path
+
+
 Questions = Annotated[
     list[str] | None,
     typer.Argument(
@@ -37,6 +45,7 @@ OutputFile = Annotated[
         "--output",
         "-o",
         metavar="FILE",
+        callback=writable,
         help=say(
             "결과를 이 파일에 (FiD JSON; .jsonl이면 JSON Lines, .trec이면 TREC run)",
             "Write FiD JSON here (JSON lines for .jsonl, a TREC run for .trec)",
@@ -48,6 +57,7 @@ PerQuestion = Annotated[
     typer.Option(
         "--per-question",
         metavar="FILE.jsonl",
+        callback=writable,
         help=say(
             "--eval에서 질문마다의 척도와 순위를 이 파일에 (kofid compare가 읽습니다)",
             "With --eval, write each question's measures and ranks here (for kofid compare)",

@@ -79,3 +79,9 @@ def test_what_fails_says_so_in_the_language_asked_for(folder: Path):
     assert not [letter for letter in failed.err.replace(str(folder), "") if "가" <= letter <= "힣"]
     unknown = ablate(folder, "--only", "K8", "--option", "colour=red")
     assert unknown.code == 2 and "colour" in unknown.err and "batch-size" in unknown.err
+
+
+def test_a_gpt2_beside_a_fresh_model_is_refused_before_any_variant(folder: Path):
+    """A fresh FiDSKT makes its own decoder; the GPT-2 would be named in the settings and not be used."""
+    done = ablate(folder, "--only", "K8", "--only", "FiDSKT", "--decoder", folder / "gpt2")
+    assert (done.code, done.out) == (2, "") and "--decoder" in done.err and "fresh:tiny" in done.err
