@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kofid.formats.passage_split import article_id
-from kofid.korean.answer_match import character_f1, exact_match, has_answer, normalize_korquad, robust_match
+from kofid.korean.answer_match import has_answer, robust_match
+from kofid.korean.korquad import character_f1, exact_match, normalize_korquad
 from kofid.types import Question
 
 HIT_CUTOFFS = (1, 5, 10, 20, 30, 100)

@@ -11,7 +11,8 @@ from kofid.devices import peak_memory
 from kofid.errors import UsageError
 from kofid.evaluation.metrics import HIT_CUTOFFS, answer_metrics, answer_rank, risk_coverage, rouge_l
 from kofid.formats.json_shapes import evaluation_to_json
-from kofid.korean.answer_match import character_f1, exact_match, robust_match
+from kofid.korean.answer_match import robust_match
+from kofid.korean.korquad import character_f1, exact_match
 from kofid.korean.questions import TYPE_CODES, question_type
 from kofid.language import say
 from kofid.pipeline import Pipeline

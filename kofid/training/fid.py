@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from kofid.errors import UsageError
-from kofid.korean.answer_match import character_f1, exact_match
+from kofid.korean.korquad import character_f1, exact_match
 from kofid.language import say, setting
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
 from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input
@@ -97,6 +97,9 @@ def initial_reader(
     start = open_reader_model(model)
     if start.decoder_config is not None:
         refuse_second_decoder(model, decoder)
+        if not skt:
+            name, kind = setting("model", model), setting("kind", "skt")
+            raise UsageError(say(f"{name}은 FiDSKT입니다: {kind}", f"{name} is a FiDSKT: {kind}"))
     if decoder is not None:
         joined = join(start, open_gpt2(decoder), variant)
         reader = FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder), max_tokens=max_tokens)

@@ -20,12 +20,14 @@ import numpy as np
 
 from kofid.errors import InputError
 from kofid.formats.passage_split import article_id
-from kofid.korean.answer_match import character_f1, exact_match, normalize_korquad, robust_match
+from kofid.korean.answer_match import robust_match
 from kofid.korean.kiwi import analyze_many
+from kofid.korean.korquad import character_f1, exact_match, normalize_korquad
 from kofid.language import say
 from kofid.reader.confidence import SURE
 from kofid.reader.span.candidates import NAMES, Candidates
-from kofid.reader.span.forest import Calibration, calibration_inputs, import_lightgbm, save_forest
+from kofid.reader.span.confidence import Calibration, calibration_inputs
+from kofid.reader.span.forest import import_lightgbm, save_forest
 from kofid.reader.span.lexicon import Lexicon, count_lexicon
 from kofid.reader.span.name_types import NameTypes
 from kofid.reader.span.passage import term_key

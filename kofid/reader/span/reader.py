@@ -17,8 +17,9 @@ from kofid.korean.answer_match import normalize_robust
 from kofid.korean.kiwi import analyze, analyze_many
 from kofid.language import say, setting
 from kofid.reader.span.candidates import NAMES, Candidates, candidate_features
+from kofid.reader.span.confidence import Calibration
 from kofid.reader.span.features import PreparedPassage, prepare_passage
-from kofid.reader.span.forest import Calibration, Forest
+from kofid.reader.span.forest import Forest
 from kofid.reader.span.lexicon import Lexicon
 from kofid.reader.span.name_types import NameTypes
 from kofid.reader.span.passage import analyze_passage

@@ -12,7 +12,7 @@ import pytest
 from kofid.errors import UsageError
 from kofid.evaluation.metrics import rouge_l
 from kofid.evaluation.predictions import QUESTION_TYPES, Evaluation, Prediction, evaluate, evaluate_examples
-from kofid.korean.answer_match import character_f1, exact_match, normalize_korquad
+from kofid.korean.korquad import character_f1, exact_match, normalize_korquad
 from kofid.korean.questions import question_type
 from kofid.pipeline import Reply
 from kofid.types import Answer, Example, Hit, Passage, Question

@@ -6,14 +6,8 @@ import unicodedata
 
 import pytest
 
-from kofid.korean.answer_match import (
-    character_f1,
-    exact_match,
-    has_answer,
-    normalize_korquad,
-    normalize_robust,
-    robust_match,
-)
+from kofid.korean.answer_match import has_answer, normalize_robust, robust_match
+from kofid.korean.korquad import character_f1, exact_match, normalize_korquad
 from kofid.korean.particles import is_particle_after, strip_particle
 from kofid.korean.text import clean, sentence_spans
 

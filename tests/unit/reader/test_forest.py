@@ -17,7 +17,8 @@ import pytest
 
 from kofid.errors import CorruptArtifactError
 from kofid.reader.span.candidates import NAMES
-from kofid.reader.span.forest import Calibration, Forest, checked_text, needed_text, save_forest
+from kofid.reader.span.confidence import Calibration
+from kofid.reader.span.forest import Forest, checked_text, needed_text, save_forest
 from kofid.reader.span.lexicon import FILE as LEXICON
 from kofid.reader.span.lexicon import Lexicon
 from kofid.reader.span.name_types import BUCKETS, NameTypes

@@ -115,6 +115,8 @@ def test_an_skt_that_was_trained_goes_on_without_a_decoder(data: Path, reader: P
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=50)).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(UsageError, match="decoder="):  # two decoders
         train_reader(data, tmp_path / "no", **skt, model=str(tmp_path / "skt"), decoder=str(tmp_path / "gpt2"))
+    with pytest.raises(UsageError, match="kind=skt"):  # it would be written down as a t5
+        train_reader(data, tmp_path / "no", kind="t5", index=skt.get("index"), model=str(tmp_path / "skt"))
     with pytest.raises(UsageError, match="decoder="):  # what is trained from nothing makes its own
         train_reader(data, tmp_path / "no", **skt, model="fresh:tiny", decoder=str(tmp_path / "gpt2"))
     assert not (tmp_path / "no").exists()
