@@ -85,8 +85,8 @@ def initial_reader(
     A fusion reader that ``model`` already is keeps its own options where ``variant`` says nothing; a FiDSKT among them needs
     no ``decoder``. Raises UsageError where kind and decoder do not go together, InputError for what is no model.
     """
-    from kofid.reader.fid.checkpoints import join, open_gpt2, open_reader_model
     from kofid.reader.fid.config import Variant
+    from kofid.reader.fid.weights import join, open_gpt2, open_reader_model
     from kofid.reader.tokenizers import open_tokenizer
 
     size = fresh_size(model)

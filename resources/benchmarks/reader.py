@@ -27,11 +27,11 @@ from typing import Any, cast
 import torch
 
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.checkpoints import open_reader_model
 from kofid.reader.fid.config import Decoding, Variant
 from kofid.reader.fid.generation import generate
 from kofid.reader.fid.int8 import quantize
 from kofid.reader.fid.passage_scores import score_passages
+from kofid.reader.fid.weights import open_reader_model
 
 TOKENS, LONGEST = 16, 250
 FIDO = Variant(cross_layers=(6, 12), n_kv_heads=1)

@@ -25,7 +25,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.checkpoints import from_t5
+from kofid.reader.fid.weights import from_t5
 
 QUESTIONS, PASSAGES, LONGEST, ANSWER = 4, 5, 200, 8
 SYSTEMS = ("reference", "fp32", "bf16")

@@ -34,10 +34,10 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.errors import InputError, UsageError
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.checkpoints import from_t5
 from kofid.reader.fid.config import Variant
 from kofid.reader.fid.convert import convert_checkpoint, read_weights, unwrapped
 from kofid.reader.fid.reader import FiDReader
+from kofid.reader.fid.weights import from_t5
 from kofid.storage.artifacts import open_artifact
 from kofid.training.tokenizers import train_tokenizer
 from kofid.types import Hit, Passage

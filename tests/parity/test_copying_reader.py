@@ -23,7 +23,6 @@ from transformers.optimization import Adafactor
 from kofid.errors import UsageError
 from kofid.korean.kiwi import analyze_many
 from kofid.reader.fid.batch import Batch, Encoded
-from kofid.reader.fid.checkpoints import from_t5, open_reader_model, save_reader_model
 from kofid.reader.fid.config import Decoding, Variant
 from kofid.reader.fid.copying import Copying
 from kofid.reader.fid.generation import generate
@@ -32,6 +31,7 @@ from kofid.reader.fid.inputs import encode_inputs, encode_targets
 from kofid.reader.fid.lexical_match import N_FEATURES, Pieces
 from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.reader import FiDReader
+from kofid.reader.fid.weights import from_t5, open_reader_model, save_reader_model
 from kofid.training.fid import fit_fid, initial_reader
 from kofid.training.tokenizers import train_tokenizer
 

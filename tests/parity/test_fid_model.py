@@ -12,10 +12,10 @@ from transformers import MT5Config, MT5ForConditionalGeneration, T5ForConditiona
 
 from kofid.reader.fid.attention import CrossAttention
 from kofid.reader.fid.batch import Batch, Encoded
-from kofid.reader.fid.checkpoints import from_t5
 from kofid.reader.fid.config import Variant
 from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.passage_scores import score_passages
+from kofid.reader.fid.weights import from_t5
 
 # --- T5 -------------------------------------------------------------------------------------------------------
 

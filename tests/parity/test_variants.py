@@ -13,10 +13,10 @@ from transformers import T5Config
 
 from kofid.errors import UsageError
 from kofid.reader.fid.attention import EncoderMemory
-from kofid.reader.fid.checkpoints import open_reader_model, save_reader_model
 from kofid.reader.fid.config import Decoding, Variant
 from kofid.reader.fid.generation import generate
 from kofid.reader.fid.model import FusionReader
+from kofid.reader.fid.weights import open_reader_model, save_reader_model
 
 # --- FiDO: fewer layers, fewer heads --------------------------------------------------------------------------
 

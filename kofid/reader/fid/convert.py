@@ -29,10 +29,10 @@ from transformers import (
 
 from kofid.errors import InputError
 from kofid.language import say, setting
-from kofid.reader.fid.checkpoints import Weights, from_t5, join, open_reader_model
 from kofid.reader.fid.config import PASSAGE_TOKENS, Variant
 from kofid.reader.fid.model import FusionReader
 from kofid.reader.fid.reader import FiDReader, decoder_folder
+from kofid.reader.fid.weights import Weights, from_t5, join, open_reader_model
 from kofid.reader.kinds import ReaderKind
 from kofid.reader.tokenizers import open_tokenizer
 from kofid.storage.artifacts import is_artifact, open_artifact, write_artifact

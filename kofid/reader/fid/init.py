@@ -9,9 +9,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 
 from kofid.errors import UsageError
 from kofid.language import say
-from kofid.reader.fid.checkpoints import from_t5, join
 from kofid.reader.fid.config import Variant
 from kofid.reader.fid.model import FusionReader
+from kofid.reader.fid.weights import from_t5, join
 
 # What can be trained from nothing on a laptop.
 FRESH: dict[str, dict[str, Any]] = {

@@ -104,7 +104,7 @@ class FiDReader:
         """
         import torch
 
-        from kofid.reader.fid.checkpoints import open_reader_model
+        from kofid.reader.fid.weights import open_reader_model
 
         model = open_reader_model(directory, variant, dtype or torch.float32).to(device or "cpu")
         second = decoder_folder(Path(directory))
@@ -120,7 +120,7 @@ class FiDReader:
 
     def save(self, directory: Path) -> None:
         """Write model (safetensors) and tokenizers."""
-        from kofid.reader.fid.checkpoints import save_reader_model
+        from kofid.reader.fid.weights import save_reader_model
 
         save_reader_model(self.model, directory)
         self.tokenizer.save_pretrained(directory)

@@ -18,7 +18,6 @@ from kofid.reader.confidence import Confidence, plain_confidence
 from kofid.reader.fid import generation as generate_module
 from kofid.reader.fid import passage_scores as scores_module
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.checkpoints import join, open_gpt2
 from kofid.reader.fid.config import Decoding, Variant
 from kofid.reader.fid.generation import Decoded
 from kofid.reader.fid.inputs import (
@@ -29,6 +28,7 @@ from kofid.reader.fid.inputs import (
 )
 from kofid.reader.fid.pointing import format_target, parse_target, pointed_first
 from kofid.reader.fid.reader import FiDReader
+from kofid.reader.fid.weights import join, open_gpt2
 from kofid.reader.tokenizers import open_tokenizer
 from kofid.training.tokenizers import train_tokenizer, train_wordpiece
 from kofid.types import Hit, Passage

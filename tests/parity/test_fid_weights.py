@@ -21,7 +21,10 @@ from transformers import (
 
 from kofid.errors import InputError, UsageError
 from kofid.reader.fid.batch import Batch
-from kofid.reader.fid.checkpoints import (
+from kofid.reader.fid.config import Variant
+from kofid.reader.fid.init import fresh_reader_model, mimetic_init
+from kofid.reader.fid.model import FusionReader
+from kofid.reader.fid.weights import (
     StoredWeights,
     from_t5,
     gpt2_weights,
@@ -30,9 +33,6 @@ from kofid.reader.fid.checkpoints import (
     open_reader_model,
     save_reader_model,
 )
-from kofid.reader.fid.config import Variant
-from kofid.reader.fid.init import fresh_reader_model, mimetic_init
-from kofid.reader.fid.model import FusionReader
 
 IDS = torch.randint(2, 50, (2, 9), generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([[5, 9, 11, 1], [8, 3, 1, -100]])

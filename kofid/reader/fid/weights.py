@@ -1,4 +1,4 @@
-"""Fusion readers on disk, and fusion readers made of other people's checkpoints.
+"""Fusion readers on disk: saved, opened, and their weights fitted to another variant (heads pooled, layers left out).
 
 A folder holds ``config.json`` and ``model.safetensors``. A FiDT5 without options of its own is a plain T5 checkpoint, which
 Transformers opens as it is.
