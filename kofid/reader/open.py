@@ -132,12 +132,11 @@ def _open_fusion(source: _Source, device: str, n_context: int, options: ReadingO
         ),
     )
     default = Decoding.for_variant(reader.model.variant, source.number("answer_tokens", ANSWER_TOKENS))
-    model = reader.model
     if options.int8 != "none":
         from kofid.reader.fid.int8 import quantize
 
-        model = quantize(model, encoder=options.int8 == "all")
-    return reader.with_options(decoding=options.decoding(default), model=model)
+        quantize(reader.model, encoder=options.int8 == "all")
+    return reader.with_options(decoding=options.decoding(default))
 
 
 def _open_single(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:

@@ -127,7 +127,7 @@ def kofid(
     """Return the two halves of kofid's reader."""
     model = open_reader_model(folder, system.get("variant"), system["dtype"]).eval()
     if system.get("int8"):
-        model = quantize(model, encoder=system["int8"] == "all")
+        quantize(model, encoder=system["int8"] == "all")
     batch = Batch(torch.cat(ids), [len(row) for row in ids], [len(ids)])
     decoding = Decoding(TOKENS, absorbed=system.get("absorbed"))
 

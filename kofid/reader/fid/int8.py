@@ -6,8 +6,6 @@ Weights are rounded once, a scale for each output; inputs each time, a scale for
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
@@ -46,11 +44,11 @@ class Int8Linear(nn.Module):
         return (result if self.bias is None else result + self.bias).view(*hidden.shape[:-1], -1)
 
 
-def quantize(model: FusionReader, *, encoder: bool = True) -> FusionReader:
-    """Return a reader with 8-bit products, for reading only; the decoder's alone without ``encoder``. Raises InputError.
+def quantize(model: FusionReader, *, encoder: bool = True) -> None:
+    """Make products of a reader just loaded 8-bit, for reading only; the decoder's alone without ``encoder``. Raises InputError.
 
-    It shares all other weights with ``model``, which stays as it is. Cross-attention's keys and values stay in floats:
-    absorbed, they are no products with the states.
+    The layers of ``model`` itself are replaced, one at a time, so that the floats of no more than one are kept beside its
+    bytes. Cross-attention's keys and values stay in floats: absorbed, they are no products with the states.
     """
     if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         cpu, int8 = setting("device", "cpu"), setting("int8")
@@ -63,13 +61,10 @@ def quantize(model: FusionReader, *, encoder: bool = True) -> FusionReader:
     in_floats = {
         id(part) for cross in model.decoder.cross_attentions if cross is not None for part in (cross.k, cross.v)
     }
-    halves = (model.encoder, model.decoder) if encoder else (model.decoder,)
-    layers = [m for half in halves for m in half.modules() if isinstance(m, nn.Linear) and id(m) not in in_floats]
-    # A copy takes what is in its memo in place of its own: weights are shared, linear layers become 8-bit ones.
-    memo: dict[int, object] = {id(weight): weight for weight in model.parameters()}
-    memo |= {id(layer): Int8Linear(layer.weight, layer.bias) for layer in layers}
+    for half in (model.encoder, model.decoder) if encoder else (model.decoder,):
+        for module in half.modules():
+            for name, layer in module.named_children():
+                if isinstance(layer, nn.Linear) and id(layer) not in in_floats:
+                    module.register_module(name, Int8Linear(layer.weight, layer.bias))
     output = model.token_embedding if model.lm_head is None else model.lm_head
-    memo[id(model.lm_head)] = None
-    quantized = copy.deepcopy(model, memo)
-    quantized.lm_head = Int8Linear(output.get_parameter("weight"))
-    return quantized
+    model.lm_head = Int8Linear(output.get_parameter("weight"))
