@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 # The public names, by the module that each is in.
 _PUBLIC = {
-    "kofid.types": "Answer Example Hit OnStep Passage Progress Question Reader Rerank Search silent",
+    "kofid.types": "Answer Example Hit OnStep Passage Progress Question RankingReader Reader Reading Rerank Search silent",
     "kofid.errors": "CorruptArtifactError IncompatibleArtifactError InputError KofidError ResourceError UsageError",
     "kofid.pipeline": "Pipeline PipelineOptions Reply open open_corpus open_demo retrieve",
     "kofid.operations.reranking": "open_reranker read_ranked rerank write_ranked",
@@ -34,7 +34,7 @@ _PUBLIC = {
     "kofid.retrieval.explain": "Explanation",
     "kofid.operations.analysis": "WordAnalysis analyze",
     "kofid.reader.kinds": "ReaderKind",
-    "kofid.reader.open": "open_reader",
+    "kofid.reader.open": "DEFAULT_READER open_reader passages_to_read",
     "kofid.reader.fid.config": "ReadingOptions ScoreMethod Variant",
     "kofid.formats": "example_to_json is_question_file read_corpus read_examples read_questions write_examples",
     "kofid.formats.json_shapes": "reply_to_json",
@@ -158,7 +158,9 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.reader.fid.config import ScoreMethod as ScoreMethod
     from kofid.reader.fid.config import Variant as Variant
     from kofid.reader.kinds import ReaderKind as ReaderKind
+    from kofid.reader.open import DEFAULT_READER as DEFAULT_READER
     from kofid.reader.open import open_reader as open_reader
+    from kofid.reader.open import passages_to_read as passages_to_read
     from kofid.retrieval.build import has_interrupted_build as has_interrupted_build
     from kofid.retrieval.build import record_ranking as record_ranking
     from kofid.retrieval.engines import open_engine as open_engine
@@ -190,7 +192,9 @@ if TYPE_CHECKING:  # the same names, for type checkers
     from kofid.types import Passage as Passage
     from kofid.types import Progress as Progress
     from kofid.types import Question as Question
+    from kofid.types import RankingReader as RankingReader
     from kofid.types import Reader as Reader
+    from kofid.types import Reading as Reading
     from kofid.types import Rerank as Rerank
     from kofid.types import Search as Search
     from kofid.types import silent as silent

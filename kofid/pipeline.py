@@ -22,7 +22,20 @@ from kofid.retrieval.index import Index
 from kofid.retrieval.modes import SearchMode
 from kofid.retrieval.ranking_options import RankingOptions
 from kofid.storage.locks import OnWait
-from kofid.types import Answer, Example, Hit, Passage, Progress, Question, Reader, Rerank, Search, silent
+from kofid.types import (
+    Answer,
+    Example,
+    Hit,
+    Passage,
+    Progress,
+    Question,
+    RankingReader,
+    Reader,
+    Reading,
+    Rerank,
+    Search,
+    silent,
+)
 
 if TYPE_CHECKING:
     from kofid.reader.fid.config import ReadingOptions
@@ -127,9 +140,11 @@ class Pipeline:
             return list(hits)
         return self.reranker(Example(Question(question), tuple(hits)))
 
-    def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
-        """Return the reader's answers from hits, best first."""
-        return self.reader.read(question, hits)
+    def read(self, question: str, hits: Sequence[Hit]) -> Reading:
+        """Return the reader's answers from hits, and the hits: in the reader's order where it has one."""
+        if isinstance(self.reader, RankingReader):
+            return self.reader.read_and_rank(question, hits)
+        return Reading(self.reader.read(question, hits), list(hits))
 
     def ask(self, question: str) -> Reply:
         """Return answers to a question; no hits and no answers when nothing in it is known to the index."""
@@ -137,10 +152,9 @@ class Pipeline:
         text = clean(question).strip()
         example = self.find(Question(text))
         start = time.perf_counter()
-        hits = list(example.hits)
-        answers = self.read(example.corrected or text, hits)
+        reading = self.read(example.corrected or text, example.hits)
         end = time.perf_counter()
-        return Reply(text, answers, hits, example.corrected, end - start, end - begun)
+        return Reply(text, reading.answers, reading.hits, example.corrected, end - start, end - begun)
 
     def explain(self, question: str, hits: Sequence[Hit]) -> Explanation:
         """Return which terms of a question gave how much to each of ``hits``, which were found by terms.
@@ -170,7 +184,7 @@ class PipelineOptions(TypedDict, total=False):
 
     reader: str | None
     mode: SearchMode
-    k: int
+    k: int | None
     correct: bool
     device: str
     fusion: Fusion | None
@@ -184,9 +198,9 @@ class PipelineOptions(TypedDict, total=False):
 def open(  # as kofid.open
     index: str | Path | Index,
     *,
-    reader: str | None = "span",
+    reader: str | None = "joint",
     mode: SearchMode = SearchMode.AUTO,
-    k: int = 10,
+    k: int | None = None,
     correct: bool = True,
     device: str = "auto",
     fusion: Fusion | None = None,
@@ -199,8 +213,9 @@ def open(  # as kofid.open
 ) -> Pipeline:
     """Open an index and a reader to ask.
 
-    ``reader``: ``span``, ``t5``, the folder of one that was trained, or None for passages without answers; ``reading`` says
-    how one that writes does so. ``mode``, ``fusion``, ``depth`` and ``nprobe`` are those of ``open_search``; ``reranker`` is what
+    ``reader``: ``joint``, ``span``, ``t5``, the folder of one that was trained, or None for passages without answers;
+    ``reading`` says how one that writes does so. It reads the best ``k`` passages (None: 20 for ``joint``, which ranks them
+    anew, else 10). ``mode``, ``fusion``, ``depth`` and ``nprobe`` are those of ``open_search``; ``reranker`` is what
     ``open_reranker`` returns, ``ranking`` what of the index's ranking is to be changed. ``verify``: check the files' SHA-256. Raises KofidError.
 
     >>> open(demo_index(), k=3).ask("임진왜란은 언제 일어났나?").sure
@@ -209,15 +224,12 @@ def open(  # as kofid.open
     opened = index if isinstance(index, Index) else Index.open(Path(index), check_hashes=verify)
     opened = ranking.of(opened) if ranking else opened
     search = open_search(opened, mode, device=device, fusion=fusion, depth=depth, nprobe=nprobe)
-    return Pipeline(opened, _reader(reader, device, k, reading), search, k, correct, reranker)
+    if reader is None:
+        return Pipeline(opened, NoReader(), search, k or Pipeline.k, correct, reranker)
+    from kofid.reader.open import open_reader, passages_to_read
 
-
-def _reader(name: str | None, device: str, n_context: int, reading: ReadingOptions | None) -> Reader:
-    if name is None:
-        return NoReader()
-    from kofid.reader.open import open_reader
-
-    return open_reader(name, device=device, n_context=n_context, options=reading)
+    k = k or passages_to_read(reader)
+    return Pipeline(opened, open_reader(reader, device=device, n_context=k, options=reading), search, k, correct, reranker)
 
 
 def open_corpus(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,23 @@ class Reader(Protocol):
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
         """Return candidate answers, best first; empty when there is nothing to read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader that also ranks makes of hits: candidate answers, and the hits in its own order, both best first."""
+
+    answers: list[Answer]
+    hits: list[Hit]
+
+
+@runtime_checkable
+class RankingReader(Protocol):
+    """Answers a question from passages and, by the same look at them, puts them in a new order."""
+
+    def read_and_rank(self, question: str, hits: Sequence[Hit]) -> Reading:
+        """Return answers and reordered hits."""
         ...
 
 

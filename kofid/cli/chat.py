@@ -249,7 +249,7 @@ def _explained(name: str) -> str:
     return {
         "k": say("N: 읽을 패시지 수", "N: passages to read"),
         "mode": say("sparse|dense|sequential|cross: 찾는 방법", "sparse|dense|sequential|cross: how to search"),
-        "reader": say("span|t5|디렉터리: 리더", "span|t5|DIRECTORY: the reader"),
+        "reader": say("joint|span|t5|디렉터리: 리더", "joint|span|t5|DIRECTORY: the reader"),
         "evidence": say("N: 근거 패시지 N개를 보입니다", "N: show N passages as evidence"),
         "why": say("어느 말이 그 패시지를 찾았는지", "which terms found the passages"),
         "explain": say("견준 답들과 확신", "the answers weighed, and how sure each is"),

@@ -1,4 +1,4 @@
-"""Passages in a new order: by vectors, by a model that reads question and passage together, or by a reader's attention."""
+"""Passages in a new order: by vectors, by a model that reads question and passage together, or by a reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kofid.retrieval.fusion import Fusion
 from kofid.retrieval.index import Index
 from kofid.retrieval.modes import SearchMode
 from kofid.storage.files import write_file
-from kofid.types import Example, Hit, Passage, Progress, Question, Rerank, silent
+from kofid.types import Example, Hit, Passage, Progress, Question, RankingReader, Rerank, silent
 
 
 def open_reranker(
@@ -28,7 +28,9 @@ def open_reranker(
     device: str = "auto",
     dtype: str = "float32",
 ) -> Rerank:
-    """Return what orders an example's passages: a cross-encoder, a fusion reader's attention, or an index's vectors.
+    """Return what orders an example's passages: a cross-encoder, a reader, or an index's vectors.
+
+    A ``reader`` is one that ranks as it reads (``joint``), or a fusion reader, whose attention tells.
 
     ``mode`` and ``fusion`` are for vectors: ``sequential`` orders by them alone, ``cross`` fuses them with the scores that
     the passages came with. ``dtype`` is the reader's. Raises UsageError for more than one or none of the three.
@@ -47,7 +49,7 @@ def open_reranker(
         model = open_cross_encoder(cross_encoder, device)
         return lambda example: model.rerank(example.question.text, example.hits)
     if reader:
-        return _by_attention(reader, device, dtype)
+        return _by_reader(reader, device, dtype)
     if index is None:
         names = ", ".join(map(setting, ("cross_encoder", "reader", "index")))
         raise UsageError(say(f"재순위를 매길 것을 주세요: {names}", f"give what is to rerank: {names}"))
@@ -61,15 +63,21 @@ def open_reranker(
     return open_reordering(index, mode, device=device, fusion=fusion)
 
 
-def _by_attention(name: str, device: str, dtype: str) -> Rerank:
-    """Return the order by how much a fusion reader attends to each passage (Izacard and Grave 2021b)."""
+def _by_reader(name: str, device: str, dtype: str) -> Rerank:
+    """Return a reader's own order, or that by how much a fusion reader attends to each passage (Izacard and Grave 2021b)."""
     from kofid.reader.fid.config import ReadingOptions
     from kofid.reader.fid.reader import FiDReader
     from kofid.reader.open import open_reader
 
     reader = open_reader(name, device=device, options=ReadingOptions(dtype))
+    if isinstance(reader, RankingReader):
+        ranking = reader
+        return lambda example: ranking.read_and_rank(example.question.text, example.hits).hits
     if not isinstance(reader, FiDReader):
-        raise UsageError(say(f"{name}: FiD 리더가 아닙니다", f"{name}: not a fusion reader"))
+        raise UsageError(say(
+                f"{name}: 패시지를 줄 세우는 리더가 아닙니다 (joint나 FiD 리더여야 합니다)",
+                f"{name}: ranks no passages (it must be a joint or a fusion reader)",
+            ))
 
     def rerank(example: Example) -> list[Hit]:
         if not example.hits:

@@ -16,6 +16,7 @@ class ReaderKind(StrEnum):
     SINGLE = "single"  # a T5 that reads passages one by one
     EXTRACTIVE = "extractive"  # an encoder that marks where an answer starts and ends
     SPAN = "span"  # candidate spans ranked by boosted trees
+    JOINT = "joint"  # a pretrained encoder that marks the answer and ranks the passages at once
 
 
 _FUSION = frozenset(("dev", "eval_steps", "patience", "half"))
@@ -34,6 +35,7 @@ TRAINING_SETTINGS: dict[ReaderKind, frozenset[str]] = {
     ReaderKind.SINGLE: _WRITING | _NEURAL | {"copying"},
     ReaderKind.EXTRACTIVE: _NEURAL | {"stride", "norm"},
     ReaderKind.SPAN: frozenset({"words"}),
+    ReaderKind.JOINT: _NEURAL - {"max_tokens", "vocab_size", "ema"} | {"dev", "n_negatives"},
 }
 _DECODING = frozenset((
     "dtype", "int8", "n_beams", "temperature", "top_p", "seed", "from_passages", "answer_tokens",
@@ -45,6 +47,7 @@ READING_SETTINGS: dict[ReaderKind, frozenset[str]] = {
     ReaderKind.SINGLE: _DECODING | {"device", "n_context"},
     ReaderKind.EXTRACTIVE: frozenset({"device", "n_context"}),
     ReaderKind.SPAN: frozenset(),
+    ReaderKind.JOINT: frozenset(),
 }
 
 

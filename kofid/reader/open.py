@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kofid.errors import CorruptArtifactError, IncompatibleArtifactError, InputError, UsageError
-from kofid.language import say
+from kofid.language import say, setting
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS, ReadingOptions
 from kofid.reader.kinds import ReaderKind
 from kofid.storage.artifacts import is_artifact, open_artifact, refuse_missing
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from kofid.reader.fid.reader import FiDReader
 
 R = TypeVar("R")
-# Readers that ship with kofid, by name.
-BUNDLED_READERS = {"span": "models/span", "t5": "models/fid-t5-mini"}
+# Readers that ship with kofid, by name, and the one that answers where none is named.
+BUNDLED_READERS = {"joint": "models/joint", "span": "models/span", "t5": "models/fid-t5-mini"}
+DEFAULT_READER = "joint"
+# Passages that a reader is given where nothing is said: one that ranks them itself looks further down.
+_PASSAGES, _RANKED_PASSAGES = 10, 20
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,15 @@ def reader_kind(name: str) -> ReaderKind:
     return _find(name).kind
 
 
+def passages_to_read(name: str) -> int:
+    """Return how many passages a reader is given where nothing else is said; raise InputError.
+
+    >>> passages_to_read("joint"), passages_to_read("span")
+    (20, 10)
+    """
+    return _RANKED_PASSAGES if reader_kind(name) is ReaderKind.JOINT else _PASSAGES
+
+
 def _find(name: str) -> _Source:
     path = resource(BUNDLED_READERS[name]) if name in BUNDLED_READERS else Path(name)
     refuse_missing(path)
@@ -103,6 +115,28 @@ def _open_span(source: _Source, device: str, n_context: int, options: ReadingOpt
     from kofid.reader.span.reader import SpanReader
 
     return SpanReader.load(Path(source.name))
+
+
+def _open_joint(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:
+    from kofid.reader.joint.confidence import FORMAT_VERSION, Settings
+    from kofid.reader.joint.reader import JointReader
+
+    stored = source.settings.get("joint")
+    if not isinstance(stored, dict):
+        raise _corrupt(f"{source.name}: joint {stored!r}")
+    if stored.get("format_version") != FORMAT_VERSION:
+        version, train = stored.get("format_version"), f"kofid train-reader {setting('reader', 'joint')}"
+        raise IncompatibleArtifactError(
+            say(
+                f"{source.name}의 joint 리더는 형식 {version}인데 이 kofid는 형식 {FORMAT_VERSION}을 읽습니다. 다시 훈련하세요: {train}",
+                f"joint reader at {source.name} has format {version}, this kofid reads {FORMAT_VERSION}; train it anew: {train}",
+            )
+        )
+    try:
+        settings = Settings.parse(stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _corrupt(f"{source.name}: joint {stored!r}") from error
+    return JointReader.load(Path(source.name), settings)
 
 
 def _open_extractive(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:
@@ -155,6 +189,7 @@ _OPENERS: dict[ReaderKind, _Opener] = {
     ReaderKind.SINGLE: _open_single,
     ReaderKind.EXTRACTIVE: _open_extractive,
     ReaderKind.SPAN: _open_span,
+    ReaderKind.JOINT: _open_joint,
 }
 
 

@@ -79,7 +79,7 @@ KINDS = {
             "리더가",
             "a reader",
             "kofid train-reader QUESTIONS -i INDEX -o",
-            (("*.safetensors", "span.json"), ("config.json", "span.json")),
+            (("*.safetensors", "span.json"), ("config.json", "span.json", "encoder.onnx")),
         ),
         ArtifactKind(
             "reranker",

@@ -108,7 +108,8 @@ class ReadingLengths:
     """How much a reader reads and writes in training.
 
     ``n_context`` passages a question, ``max_tokens`` a passage or window (None: 250, or 384 of an extractive reader), which
-    overlap by ``stride``; ``answer_tokens`` an answer. ``norm``: an extractive reader's probabilities add up to 1 over
+    overlap by ``stride``; ``answer_tokens`` an answer. ``n_negatives`` windows that do not answer are read beside one that does
+    by a joint reader. ``norm``: an extractive reader's probabilities add up to 1 over
     all windows of a question (``shared``) or in each (``window``).
     """
 
@@ -117,6 +118,7 @@ class ReadingLengths:
     answer_tokens: int = 32
     stride: int = 128
     norm: Literal["shared", "window"] = "shared"
+    n_negatives: int = 1
 
 
 READER = TrainOptions()

@@ -92,18 +92,34 @@ def train_reader(
         )
 
     examples = load(files)
-    if kind in (ReaderKind.SPAN, ReaderKind.EXTRACTIVE):
-        if dry_run:
-            return first_example(examples)
-        return run.span(examples, words, progress) if kind is ReaderKind.SPAN else run.extractive(examples, fresh)
+    held_out = load([dev], keep_gold=False) if dev else []
+    if kind in (ReaderKind.T5, ReaderKind.SKT, ReaderKind.SINGLE):
+        return _train_fusion(run, examples, held_out, variant, fresh, half=half, dry_run=dry_run)
+    if dry_run:
+        return first_example(examples)
+    if kind is ReaderKind.SPAN:
+        return run.span(examples, words, progress)
+    return run.joint(examples, held_out, progress) if kind is ReaderKind.JOINT else run.extractive(examples, fresh)
+
+
+def _train_fusion(
+    run: ReaderRun,
+    examples: Sequence[Example],
+    dev: Sequence[Example],
+    variant: Variant,
+    fresh: FreshModel,
+    *,
+    half: bool,
+    dry_run: bool,
+) -> dict[str, Any]:
     reader = run.initial_reader(examples, variant, fresh)
     if dry_run:
         from kofid.training.estimate import estimate
 
-        return {**first_example(examples), "estimate": estimate(reader, examples, options, lengths.n_context)}
-    if kind is ReaderKind.SINGLE:
+        return {**first_example(examples), "estimate": estimate(reader, examples, run.options, run.lengths.n_context)}
+    if run.kind is ReaderKind.SINGLE:
         return run.single(reader, examples)
-    return run.fid(reader, examples, load([dev], keep_gold=False) if dev else (), half=half)
+    return run.fid(reader, examples, dev, half=half)
 
 
 @dataclass(frozen=True)
@@ -222,6 +238,37 @@ class ReaderRun:
 
         settings = self._settings(_WINDOW_TOKENS) | {"stride": lengths.stride, "norm": lengths.norm}
         return run_training(self.output, "reader", settings, reader, fit, self.on_step)
+
+    def joint(self, examples: Sequence[Example], dev: Sequence[Example], progress: Progress) -> dict[str, float]:
+        """Train and write a joint reader; with ``dev`` its weights and its confidence are fitted there. Return its figures."""
+        from kofid.encoder.session import TOKENIZER
+        from kofid.reader.joint.windows import WINDOW_PIECES
+        from kofid.reader.open import BUNDLED_READERS
+        from kofid.storage.bundled import resource
+        from kofid.training.joint import TrainedJoint, fit_joint, joint_dataset, open_joint
+        from kofid.training.joint_settings import fit_settings
+
+        start = model_folder(str(resource(BUNDLED_READERS["joint"])) if self.model == _MODEL else self.model)
+        model, tokenizer = open_joint(start, seed=self.options.seed)
+        dataset = joint_dataset(tokenizer, examples, progress=progress, notes=self.notes)
+        trained = TrainedJoint(model, Path(start) / TOKENIZER)
+
+        def fit(checkpoints: Path, on_step: OnStep | None) -> Fit:
+            figures = fit_joint(
+                model,
+                dataset,
+                self.options,
+                checkpoints,
+                pad=tokenizer.pad,
+                n_negatives=self.lengths.n_negatives,
+                resume=self.resume,
+                keep_checkpoints=True,  # until the reader is written
+                on_step=on_step,
+            )
+            settings, measured = fit_settings(trained, dev, progress=progress)
+            return Fit(figures | measured, {"joint": settings.to_json()})
+
+        return run_training(self.output, "reader", self._settings(WINDOW_PIECES), trained, fit, self.on_step)
 
     def span(self, examples: Sequence[Example], words: Path | None, progress: Progress) -> dict[str, float]:
         """Train and write a reader of spans; return its figures."""

@@ -50,8 +50,11 @@ def run(
     demo: Annotated[
         bool, typer.Option("--demo", help=say("함께 온 보기 글에 묻습니다", "Ask the demo corpus"))
     ] = False,
-    reader: Annotated[str, typer.Option(metavar="span|t5|MODEL", help=say("리더", "Reader"))] = "span",
-    k: Annotated[int, typer.Option("-k", min=1, help=say("읽을 패시지 수", "Passages to read"))] = 10,
+    reader: Annotated[str, typer.Option(metavar="joint|span|t5|MODEL", help=say("리더", "Reader"))] = "joint",
+    k: Annotated[
+        int | None,
+        typer.Option("-k", min=1, help=say("읽을 패시지 수 (기본 joint 20, 다른 리더 10)", "Passages to read (joint 20, others 10)")),
+    ] = None,
     evidence: Annotated[
         int | None,
         typer.Option(
@@ -84,7 +87,7 @@ def run(
     )
     pipeline = _open(index, corpus, demo, verify, options)
     as_json = console.wants_json(json_output)
-    n_evidence = evidence or (k if context_only else 5 if as_json else 1)
+    n_evidence = evidence or (pipeline.k if context_only else 5 if as_json else 1)
     if interactive:
         _converse(pipeline, options, n_evidence, full)
     for question in inputs:

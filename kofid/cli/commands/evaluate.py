@@ -61,8 +61,11 @@ def run(
             ),
         ),
     ] = None,
-    reader: Annotated[str, typer.Option(metavar="span|t5|MODEL", help=say("리더", "Reader"))] = "span",
-    k: Annotated[int, typer.Option("-k", min=1, help=say("읽을 패시지 수", "Passages to read"))] = 10,
+    reader: Annotated[str, typer.Option(metavar="joint|span|t5|MODEL", help=say("리더", "Reader"))] = "joint",
+    k: Annotated[
+        int | None,
+        typer.Option("-k", min=1, help=say("읽을 패시지 수 (기본 joint 20, 다른 리더 10)", "Passages to read (joint 20, others 10)")),
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -109,6 +112,7 @@ def run(
         kofid.check_plot(risk)
     reading = replace(reading, seed=seed)
     if index is None:
+        k = k or kofid.passages_to_read(reader)
         opened = kofid.open_reader(reader, device=device, n_context=k, options=reading)
         examples = islice(_examples(questions, encoding), limit)
         result = kofid.evaluate_examples(opened, examples, k=k, progress=console.progress)
@@ -116,6 +120,7 @@ def run(
         pipeline = kofid.open(
             index, reader=reader, mode=mode, k=k, correct=correct, device=device, reading=reading, verify=verify
         )
+        k = pipeline.k
         result = kofid.evaluate(pipeline, questions_of(questions, encoding, limit), progress=console.progress)
     if risk is not None:
         _write_risk(risk, result)

@@ -46,6 +46,7 @@ HELP = say(
 )
 EXAMPLE = """kofid retrieve -i kb "임진왜란은 언제 일어났나?" -k 5
 kofid retrieve -i kb "임진왜란은언제이러났나" --explain
+kofid retrieve -i kb "임진왜란은 언제 일어났나?" --rerank 20
 kofid retrieve -i kb --eval resources/demo/questions.jsonl
 kofid retrieve -i kb --eval resources/demo/questions.jsonl --ranker bm25+ --k1 1.2 --weights bigram=0.5
 kofid retrieve -i kb --tune resources/demo/questions.jsonl
@@ -73,6 +74,14 @@ def run(
     ] = Engine.KOFID,
     ranking: Annotated[kofid.RankingOptions, RANKING],
     correct: Correct = True,
+    rerank: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help=say("상위 N개를 joint 리더로 다시 줄 세웁니다 (0: 그대로)", "Reorder the best N by the joint reader (0: as they are)"),
+        ),
+    ] = 0,
     explain: Annotated[
         bool,
         typer.Option(
@@ -124,6 +133,8 @@ def run(
     if tune is not None:
         _tune(index, pipeline, questions_of([tune], encoding, limit), json_output)
         return
+    if rerank:
+        pipeline = replace(pipeline, reranker=kofid.open_reranker(reader=kofid.DEFAULT_READER), rerank_depth=rerank)
     inputs = questions_of(questions, encoding, limit)
     if engine is not Engine.KOFID:
         pipeline = replace(pipeline, search=kofid.open_engine(pipeline.index, engine), correct=False)

@@ -1,0 +1,178 @@
+"""The joint reader: answers, and orders passages, by one pass of a pretrained encoder over question and passage together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+import numpy as np
+
+from kofid.encoder.session import WEIGHTS, Encoder, read_weights
+from kofid.errors import CorruptArtifactError
+from kofid.korean.answer_match import normalize_robust
+from kofid.korean.kiwi import analyze, analyze_many
+from kofid.language import say
+from kofid.reader.joint.confidence import Settings
+from kofid.reader.joint.spans import Span, best_spans
+from kofid.reader.joint.windows import (
+    PreparedPassage,
+    Row,
+    make_row,
+    prepare_passage,
+    prepare_question,
+    promising_windows,
+)
+from kofid.types import Answer, Hit, Passage, Reading
+
+# Windows that are read for a question, and spans that are kept of each.
+MAX_WINDOWS, _SPANS = 24, 8
+MAX_ANSWERS = 5
+_CACHED_PASSAGES = 500
+HEADS = ("span.weight", "span.bias", "relevance.weight", "relevance.bias")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReading:
+    """What one window says to a question: its passage's number, how relevant it is (a logit), its best spans."""
+
+    passage: int
+    relevance: float
+    spans: list[Span]
+
+
+class PreparedPassages:
+    """Passages prepared lately, by id and text, so that a passage met again costs nothing. Threads may share it."""
+
+    def __init__(self, encoder: Encoder, capacity: int = _CACHED_PASSAGES) -> None:
+        self._tokenizer: Final = encoder.tokenizer
+        self._capacity: Final = capacity
+        self._lock: Final = Lock()
+        self._prepared: Final[OrderedDict[Passage, PreparedPassage]] = OrderedDict()
+
+    def prepare(self, passages: Sequence[Passage]) -> list[PreparedPassage]:
+        """Return the passages prepared, in order; those not here yet are analysed in one batch."""
+        with self._lock:
+            known = {p: self._prepared[p] for p in passages if p in self._prepared}
+        new = [p for p in dict.fromkeys(passages) if p not in known]
+        titles, texts = analyze_many([p.title for p in new]), analyze_many([p.text for p in new])
+        for passage, title, text in zip(new, titles, texts, strict=True):
+            known[passage] = prepare_passage(self._tokenizer, passage, title, text)
+        with self._lock:
+            self._prepared.update(known)
+            for passage in known:
+                self._prepared.move_to_end(passage)  # the oldest go first
+            while len(self._prepared) > self._capacity:
+                self._prepared.popitem(last=False)
+        return [known[p] for p in passages]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A distinct answer: its best span, that span's score, and the marks that its confidence comes from (see Calibration)."""
+
+    span: Span
+    text: str
+    score: float
+    marks: tuple[float, float, float]
+
+
+class JointReader:
+    """Reads with an encoder that ``kofid.training.joint`` trained; never changes, several threads may ask it at once."""
+
+    def __init__(
+        self, encoder: Encoder, heads: dict[str, np.ndarray], settings: Settings, *, max_windows: int = MAX_WINDOWS
+    ) -> None:
+        self._encoder: Final = encoder
+        self._heads: Final = heads
+        self._settings: Final = settings
+        self._max_windows: Final = max_windows
+        self._passages: Final = PreparedPassages(encoder)
+
+    @classmethod
+    def load(cls, directory: Path, settings: Settings, *, max_windows: int = MAX_WINDOWS) -> JointReader:
+        """Open a folder that ``kofid.training.joint`` wrote, to read at most ``max_windows`` of a question's windows.
+
+        Raises CorruptArtifactError.
+        """
+        encoder = Encoder.load(directory)
+        weights = read_weights(directory / WEIGHTS)
+        missing = [name for name in HEADS if name not in weights]
+        if missing:
+            what = f"{directory / WEIGHTS}: {', '.join(missing)}"
+            raise CorruptArtifactError(say(f"{what}이(가) 없습니다", f"{what} missing"))
+        return cls(encoder, {name: weights[name] for name in HEADS}, settings, max_windows=max_windows)
+
+    def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
+        """Return at most 5 distinct answers, best first, with their places in the passages."""
+        return self.read_and_rank(question, hits).answers
+
+    def read_and_rank(self, question: str, hits: Sequence[Hit]) -> Reading:
+        """Return the answers, and the hits in the order of how well each, in the reader's eyes, answers the question."""
+        passages = [hit.passage for hit in hits]
+        windows = self.read_windows(question, passages)
+        best = distinct_answers(windows, passages, self._settings)[:MAX_ANSWERS]
+        marks = np.array([candidate.marks for candidate in best]).reshape(-1, 3)
+        answers = [
+            Answer(
+                candidate.text, confidence, passages[candidate.span.passage], candidate.span.start, candidate.span.end
+            )
+            for candidate, confidence in zip(best, self._settings.calibration.confidence(marks).tolist(), strict=True)
+        ]
+        return Reading(answers, reordered(windows, hits, self._settings.weights.rank_relevance))
+
+    def read_windows(self, question: str, passages: Sequence[Passage]) -> list[WindowReading]:
+        """Return what each window that is read says, in the order of the passages."""
+        prepared = self._passages.prepare(passages)
+        asked = prepare_question(self._encoder.tokenizer, question, analyze(question))
+        windows = promising_windows(asked, prepared, self._max_windows)
+        tokenizer = self._encoder.tokenizer
+        rows = [(number, make_row(tokenizer, asked, prepared[number], window)) for number, window in windows]
+        return self._encoder.map(lambda numbered: self._read_row(*numbered, prepared), rows)
+
+    def _read_row(self, number: int, row: Row, prepared: Sequence[PreparedPassage]) -> WindowReading:
+        states = self._encoder.states(row.ids, row.types)
+        relevance = states[0] @ self._heads["relevance.weight"][0] + self._heads["relevance.bias"][0]
+        first, end = row.window
+        inside = states[row.text : row.text + end - first]
+        start_logits, end_logits = (inside @ self._heads["span.weight"].T + self._heads["span.bias"]).T
+        pieces = prepared[number].pieces.cut(first, end)
+        return WindowReading(number, float(relevance), best_spans(start_logits, end_logits, pieces, number, _SPANS))
+
+
+def distinct_answers(
+    windows: Sequence[WindowReading], passages: Sequence[Passage], settings: Settings
+) -> list[Candidate]:
+    """Return the distinct answers of all windows, best first; two texts are one if normalize_robust says so."""
+    weights = settings.weights
+    best: dict[str, tuple[float, Span, int]] = {}
+    for number, window in enumerate(windows):
+        for span in window.spans:
+            key = normalize_robust(passages[span.passage].text[span.start : span.end])
+            score = span.score + weights.relevance * window.relevance - weights.rank * span.passage
+            if key and (key not in best or score > best[key][0]):
+                best[key] = score, span, number
+    if not best:
+        return []
+    total = np.logaddexp.reduce([score for score, _, _ in best.values()])
+    found = []
+    for score, span, number in sorted(best.values(), key=lambda entry: -entry[0]):
+        rest = max((w.relevance for i, w in enumerate(windows) if i != number), default=0.0)
+        marks = (score - float(total), windows[number].relevance, rest)
+        found.append(Candidate(span, passages[span.passage].text[span.start : span.end], score, marks))
+    return found
+
+
+def reordered(windows: Sequence[WindowReading], hits: Sequence[Hit], rank_cost: float) -> list[Hit]:
+    """Return hits by their best window's relevance, less ``rank_cost`` a rank; those that were not read come last."""
+    best: dict[int, float] = {}
+    for window in windows:
+        score = window.relevance - rank_cost * window.passage
+        best[window.passage] = max(best.get(window.passage, score), score)
+    lowest = min(best.values(), default=0.0)
+    scores = [best.get(number, lowest - 1 - number) for number in range(len(hits))]
+    order = sorted(range(len(hits)), key=lambda number: -scores[number])
+    return [Hit(hits[number].passage, scores[number], "joint") for number in order]

@@ -1,0 +1,91 @@
+"""A trained encoder written so that it runs without torch (graph, tokenizer, weights in four bits), and taken back to train on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kofid.encoder.graph import EncoderSizes, encoder_graph
+from kofid.encoder.session import CODES, GRAPH, SCALES, TOKENIZER, WEIGHTS, read_weights
+from kofid.encoder.weights import pack, unpack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import BertModel
+
+CONFIG = "config.json"
+# Names of the graph's weights, by those of Transformers' BertModel.
+_LAYER = {
+    "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
+    "attended": "attention.output.dense", "attended.norm": "attention.output.LayerNorm",
+    "wide": "intermediate.dense", "narrow": "output.dense", "narrow.norm": "output.LayerNorm",
+}  # fmt: skip
+_EMBEDDINGS = {
+    "word": "word_embeddings.weight", "position": "position_embeddings.weight", "type": "token_type_embeddings.weight",
+    "norm.weight": "LayerNorm.weight", "norm.bias": "LayerNorm.bias",
+}  # fmt: skip
+
+
+def export_encoder(model: BertModel, directory: Path, tokenizer: Path, heads: dict[str, Tensor] | None = None) -> None:
+    """Write ``model`` for ``kofid.encoder.session.Encoder``, with the ``tokenizer.json`` at ``tokenizer`` and weights of ``heads``.
+
+    Matrices are stored in four bits, all else in 16.
+    """
+    from safetensors.numpy import save_file
+
+    config = model.config
+    sizes = EncoderSizes(
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        config.layer_norm_eps,
+    )
+    (directory / GRAPH).write_bytes(encoder_graph(sizes))
+    (directory / CONFIG).write_text(config.to_json_string(), encoding="utf-8")
+    shutil.copy(tokenizer, directory / TOKENIZER)
+    stored: dict[str, np.ndarray] = {}
+    for name, values in _named_weights(model).items():
+        if values.ndim == 2 and not name.startswith(("embeddings.type", "embeddings.position")):
+            stored[name + CODES], stored[name + SCALES] = pack(values)
+        else:
+            stored[name] = values.astype(np.float16)
+    stored |= {name: values.detach().float().cpu().numpy() for name, values in (heads or {}).items()}
+    save_file(stored, directory / WEIGHTS)
+
+
+def _named_weights(model: BertModel) -> dict[str, np.ndarray]:
+    state = {name: values.detach().float().cpu().numpy() for name, values in model.state_dict().items()}
+    return {name: state[key] for key, name in _graph_names(model.config.num_hidden_layers).items()}
+
+
+def _graph_names(n_layers: int) -> dict[str, str]:
+    """Return the graph's name of each of BertModel's weights."""
+    names = {f"embeddings.{key}": f"embeddings.{name}" for name, key in _EMBEDDINGS.items()}
+    for number in range(n_layers):
+        for name, key in _LAYER.items():
+            for part in ("weight", "bias"):
+                names[f"encoder.layer.{number}.{key}.{part}"] = f"layer.{number}.{name}.{part}"
+    return names
+
+
+def import_encoder(directory: Path) -> tuple[BertModel, dict[str, Tensor]]:
+    """Return the encoder that ``export_encoder`` wrote, as a model to train, and the weights of its heads."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig.from_json_file(str(directory / CONFIG))
+    model = BertModel(config, add_pooling_layer=False)
+    stored = read_weights(directory / WEIGHTS)
+    names = _graph_names(config.num_hidden_layers)
+    state = {}
+    for key, name in names.items():
+        packed = name + CODES in stored
+        values = unpack(stored[name + CODES], stored[name + SCALES]) if packed else stored[name].astype(np.float32)
+        state[key] = torch.from_numpy(values)
+    model.load_state_dict(state)
+    known = {*names.values(), *(name + part for name in names.values() for part in (CODES, SCALES))}
+    return model, {name: torch.from_numpy(values.copy()) for name, values in stored.items() if name not in known}
