@@ -131,7 +131,7 @@ class Pipeline:
             hits, corrected = forgiving_search(self.index, self.search, text, depth)
         else:
             hits = self.search(text, depth)
-        reranked = self.rerank(corrected or text, hits)
+        reranked = [*self.rerank(corrected or text, hits[: self.rerank_depth]), *hits[self.rerank_depth :]]
         return Example(question, tuple(reranked[:k]), corrected=corrected)
 
     def rerank(self, question: str, hits: Sequence[Hit]) -> list[Hit]:
