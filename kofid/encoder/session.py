@@ -50,7 +50,9 @@ class Encoder:
         """Open an encoder that ``kofid.training.encoder_export`` wrote; raise CorruptArtifactError."""
         try:
             tokenizer = PieceTokenizer.load(directory / TOKENIZER)
-            return cls(tokenizer, (directory / GRAPH).read_bytes(), read_weights(directory / WEIGHTS))
+            encoder = cls(tokenizer, (directory / GRAPH).read_bytes(), read_weights(directory / WEIGHTS))
+            encoder.states(np.array([tokenizer.begin, tokenizer.end]), np.array([0, 1]))  # what does not fit fails here
+            return encoder
         except Exception as error:  # the libraries have errors of many kinds
             raise CorruptArtifactError(
                 say(
