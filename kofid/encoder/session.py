@@ -66,6 +66,11 @@ class Encoder:
         """The largest number of pieces in a row."""
         return len(self._positions)
 
+    @property
+    def hidden(self) -> int:
+        """The size of a state."""
+        return int(self._positions.shape[1])
+
     def states(self, ids: np.ndarray, types: np.ndarray | None = None) -> np.ndarray:
         """Return the last states, float32 (n, hidden), of a row of pieces ``ids`` and their ``types`` (all 0), (n,) each."""
         ids = ids[: self.max_pieces]
