@@ -21,7 +21,7 @@ from kofid.training.options import TrainOptions
 from kofid.types import Example, Hit, Passage, Question
 
 _MAKERS = [
-    ("이순신", "다리"), ("장영실", "지도"), ("김정호", "시계"), ("홍길동", "종이"),
+    ("이순신", "다리"), ("장영실", "지도"), ("정약용", "시계"), ("홍길동", "종이"),
     ("안중근", "물레"), ("유관순", "우표"), ("방정환", "항아리"), ("신사임당", "바구니"),
 ]  # fmt: skip
 PASSAGES = [

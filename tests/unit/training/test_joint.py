@@ -257,12 +257,19 @@ def test_what_is_no_encoder_is_refused_by_name(fault: str, tiny_encoder: Path, t
     assert stopped.value.exit_code == 3
 
 
-def run(encoder: Path, checkpoints: Path, **more: Any) -> tuple[JointModel, list[float]]:
+# Every question with all other passages, so that there are windows to draw from.
+WITH_ALL = [replace(e, hits=(e.hits[0], *(Hit(p, 1.0) for p in PASSAGES if p != e.hits[0].passage))) for e in EXAMPLES]
+
+
+def run(encoder: Path, checkpoints: Path, *, dropout: float = 0.1, **more: Any) -> tuple[JointModel, list[float]]:
     model, tokenizer = open_joint(str(encoder), seed=1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
     losses: list[float] = []
     more = {"options": CPU, "on_step": lambda step, steps, loss: losses.append(loss)} | more
     options = more.pop("options")
-    fit_joint(model, joint_dataset(tokenizer, EXAMPLES), options, checkpoints, pad=tokenizer.pad, **more)
+    fit_joint(model, joint_dataset(tokenizer, WITH_ALL), options, checkpoints, pad=tokenizer.pad, **more)
     return model, losses
 
 
@@ -283,6 +290,16 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tiny_encoder: Path, tmp_
         run(tiny_encoder, tmp_path / "b", options=options, on_step=interrupt_at(5))
     resumed, losses = run(tiny_encoder, tmp_path / "b", options=options, resume=True)
     assert digest(resumed) == digest(whole) and len(losses) == 5
+
+
+def test_every_epoch_reads_other_windows(tiny_encoder: Path, tmp_path: Path) -> None:
+    # One step an epoch, which changes next to nothing: the loss differs only by what was drawn.
+    options = replace(CPU, max_steps=3, batch_size=8, learning_rate=1e-12)
+    _, losses = run(tiny_encoder, tmp_path / "a", dropout=0.0, options=options)
+    _, again = run(tiny_encoder, tmp_path / "b", dropout=0.0, options=options)
+    assert losses == again and min(abs(a - b) for a, b in zip(losses, losses[1:], strict=False)) > 1e-3
+    _, all_windows = run(tiny_encoder, tmp_path / "c", dropout=0.0, options=options, n_negatives=7)
+    assert all_windows == pytest.approx([all_windows[0]] * 3, abs=1e-4)
 
 
 # --- from files to an artifact --------------------------------------------------------------------------------
