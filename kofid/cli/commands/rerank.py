@@ -79,7 +79,10 @@ def run(
     ] = None,
     reader: Annotated[
         str | None,
-        typer.Option(metavar="joint|t5|MODEL", help=say("리더로: joint, 또는 FiD의 교차 주의", "By a reader: joint, or a FiD's cross-attention")),
+        typer.Option(
+            metavar="joint|t5|MODEL",
+            help=say("리더로: joint, 또는 FiD의 교차 주의", "By a reader: joint, or a FiD's cross-attention"),
+        ),
     ] = None,
     dtype: DType = "float32",
     *,
