@@ -229,7 +229,9 @@ def open(  # as kofid.open
     from kofid.reader.open import open_reader, passages_to_read
 
     k = k or passages_to_read(reader)
-    return Pipeline(opened, open_reader(reader, device=device, n_context=k, options=reading), search, k, correct, reranker)
+    return Pipeline(
+        opened, open_reader(reader, device=device, n_context=k, options=reading), search, k, correct, reranker
+    )
 
 
 def open_corpus(

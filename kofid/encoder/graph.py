@@ -1,7 +1,9 @@
 """The encoder as an ONNX graph without weights, from word vectors to states: made once, when a model is written.
 
-Products are in 8-bit integers (``DynamicQuantizeMatMul``: weights rounded once, a scale for each output; inputs each time),
-all else in 32 bits. Weights have a name and a shape in the graph, and are given to it when it is opened (see
+Products are in 8-bit integers (``DynamicQuantizeMatMul``: weights rounded once, a scale for each output; inputs each time, one
+scale a row of pieces), all else in 32 bits. A few channels of the feed-forward layers' inputs are a hundred times larger than
+the rest, which would leave the rest few steps; each channel is divided by its usual size first, and the weights multiplied by
+it (Xiao et al. 2023, "SmoothQuant", section 4). Weights have a name and a shape in the graph, and are given to it when it is opened (see
 ``kofid.encoder.session``), so that the graph is small and the weights can be stored as they like. Operators without domain are
 of ONNX, the rest of ONNX Runtime ("com.microsoft").
 """
@@ -58,12 +60,14 @@ class _Graph:
         self.weights.append(tensor)
         return name
 
-    def linear(self, x: str, name: str, n_in: int, n_out: int) -> str:
-        """Add x W + b, (.., n_in) to (.., n_out)."""
+    def linear(self, x: str, name: str, n_in: int, n_out: int, *, smooth: bool = False) -> str:
+        """Add x W + b, (.., n_in) to (.., n_out); with ``smooth`` each channel of x is first made as large as the others."""
         bias = self.weight(f"{name}.bias", [n_out])
         if not self.int8:
             product = self.add("MatMul", [x, self.weight(f"{name}.weight", [n_in, n_out])], f"{name}.product")
             return self.add("Add", [product, bias], name)
+        if smooth:
+            x = self.add("Mul", [x, self.weight(f"{name}.shrink", [n_in])], f"{name}.even")
         weight = self.weight(f"{name}.weight", [n_in, n_out], "INT8")
         scale = self.weight(f"{name}.scale", [n_out])
         return self.add("DynamicQuantizeMatMul", [x, weight, scale, "", bias], name, "com.microsoft")
@@ -93,9 +97,11 @@ def encoder_graph(sizes: EncoderSizes, *, int8: bool = True) -> bytes:
         )
         attended = graph.linear(mixed, f"{layer}.attended", hidden, hidden)
         x = graph.norm(attended, x, f"{layer}.attended.norm", sizes)
-        wide = graph.linear(x, f"{layer}.wide", hidden, inner)
+        wide = graph.linear(x, f"{layer}.wide", hidden, inner, smooth=True)
         active = graph.add("Gelu", [wide], f"{layer}.active", "com.microsoft")
-        x = graph.norm(graph.linear(active, f"{layer}.narrow", inner, hidden), x, f"{layer}.narrow.norm", sizes)
+        x = graph.norm(
+            graph.linear(active, f"{layer}.narrow", inner, hidden, smooth=True), x, f"{layer}.narrow.norm", sizes
+        )
     graph.add("Identity", [x], "states")
     shape = [1, "n", hidden]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("embeddings", "states")]

@@ -23,7 +23,8 @@ from kofid.language import say
 GRAPH, WEIGHTS, TOKENIZER = "encoder.onnx", "weights.safetensors", "tokenizer.json"
 # Parts of a name in the weights' file: of weights in four bits, and of the blocks' scales.
 CODES, SCALES = ".codes", ".scales"
-_EMBEDDINGS = ("word", "position", "type")
+# And of how large the channels of a layer's inputs are.
+SIZES = "sizes"
 
 
 class Encoder:
@@ -110,12 +111,17 @@ def _graph_weights(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     given = {}
     for name, values in weights.items():
         base = name.removesuffix(CODES)
-        if base.startswith("embeddings.") and not base.startswith("embeddings.norm") or name.endswith(SCALES):
+        is_vectors = base.startswith("embeddings.") and not base.startswith("embeddings.norm")
+        if is_vectors or name.endswith((SCALES, SIZES)):
             continue
         if not base.startswith(("layer.", "embeddings.")):
             continue  # a head's
         if base != name:
-            given[base], given[base.removesuffix("weight") + "scale"] = int8_columns(_matrix(weights, base))
+            layer, matrix = base.removesuffix("weight"), _matrix(weights, base)
+            if layer + SIZES in weights:  # of the inputs' channels
+                sizes = weights[layer + SIZES].astype(np.float32)
+                matrix, given[layer + "shrink"] = matrix * sizes, 1 / sizes
+            given[base], given[layer + "scale"] = int8_columns(matrix)
         else:
             given[name] = values.astype(np.float32)
     return given

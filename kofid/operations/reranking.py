@@ -74,10 +74,12 @@ def _by_reader(name: str, device: str, dtype: str) -> Rerank:
         ranking = reader
         return lambda example: ranking.read_and_rank(example.question.text, example.hits).hits
     if not isinstance(reader, FiDReader):
-        raise UsageError(say(
+        raise UsageError(
+            say(
                 f"{name}: 패시지를 줄 세우는 리더가 아닙니다 (joint나 FiD 리더여야 합니다)",
                 f"{name}: ranks no passages (it must be a joint or a fusion reader)",
-            ))
+            )
+        )
 
     def rerank(example: Example) -> list[Hit]:
         if not example.hits:

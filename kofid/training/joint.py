@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # Windows without the answer that are kept of each question to draw from.
 _NEGATIVES = 16
+# Windows that are looked at to see how large a model's channels are.
+_SAMPLED = 64
 # Rows are encoded in so many groups of like length, so that little is padded.
 _LENGTH_GROUPS = 4
 
@@ -66,6 +68,13 @@ def joint_dataset(
         "답이 든 정답 패시지와 답이 없는 글이 모두", "a gold passage that says the answer, and text that does not"
     )
     return rows_dataset(rows, len(examples), needed, notes)
+
+
+def sample_rows(dataset: Dataset) -> list[tuple[list[int], list[int]]]:
+    """Return ids and types of some windows of a ``joint_dataset``: what a reader of it meets."""
+    step = max(1, len(dataset) // _SAMPLED)
+    golds = [dataset[at]["gold"][0] for at in range(0, len(dataset), step)]
+    return [(window["ids"], window["types"]) for window in golds]
 
 
 def _prepare_passages(
@@ -251,15 +260,16 @@ def _fresh_encoder(folder: str) -> BertModel:
 
 @dataclass(frozen=True)
 class TrainedJoint:
-    """A joint reader's model and the file that its pieces are from; can be written to a directory."""
+    """A joint reader's model, the file that its pieces are from, and rows to see what it reads; can be written to a directory."""
 
     model: JointModel
     tokenizer: Path
+    rows: Sequence[tuple[Sequence[int], Sequence[int]]]
 
     def save(self, directory: Path) -> None:
         """Write what ``JointReader.load`` opens."""
         heads = {name: values for name, values in self.model.state_dict().items() if name in HEADS}
-        export_encoder(self.model.encoder, directory, self.tokenizer, heads)
+        export_encoder(self.model.encoder, directory, self.tokenizer, self.rows, heads)
 
 
 def fit_joint(

@@ -245,13 +245,13 @@ class ReaderRun:
         from kofid.reader.joint.windows import WINDOW_PIECES
         from kofid.reader.open import BUNDLED_READERS
         from kofid.storage.bundled import resource
-        from kofid.training.joint import TrainedJoint, fit_joint, joint_dataset, open_joint
+        from kofid.training.joint import TrainedJoint, fit_joint, joint_dataset, open_joint, sample_rows
         from kofid.training.joint_settings import fit_settings
 
         start = model_folder(str(resource(BUNDLED_READERS["joint"])) if self.model == _MODEL else self.model)
         model, tokenizer = open_joint(start, seed=self.options.seed)
         dataset = joint_dataset(tokenizer, examples, progress=progress, notes=self.notes)
-        trained = TrainedJoint(model, Path(start) / TOKENIZER)
+        trained = TrainedJoint(model, Path(start) / TOKENIZER, sample_rows(dataset))
 
         def fit(checkpoints: Path, on_step: OnStep | None) -> Fit:
             figures = fit_joint(

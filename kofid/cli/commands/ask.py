@@ -53,7 +53,11 @@ def run(
     reader: Annotated[str, typer.Option(metavar="joint|span|t5|MODEL", help=say("리더", "Reader"))] = "joint",
     k: Annotated[
         int | None,
-        typer.Option("-k", min=1, help=say("읽을 패시지 수 (기본 joint 20, 다른 리더 10)", "Passages to read (joint 20, others 10)")),
+        typer.Option(
+            "-k",
+            min=1,
+            help=say("읽을 패시지 수 (기본 joint 20, 다른 리더 10)", "Passages to read (joint 20, others 10)"),
+        ),
     ] = None,
     evidence: Annotated[
         int | None,

@@ -40,12 +40,11 @@ NEEDS_ARGUMENTS = True
 HELP = say(
     "순위를 다시 매깁니다. sequential은 BM25 상위 --depth개를 벡터로 다시 줄 세우고, cross는 둘이 찾은 모든 패시지에서 두 점수를 --fusion대로 "
     "더합니다. --cross-encoder는 질문과 패시지를 함께 읽는 모델로, --reader는 리더로(joint는 읽고 본 대로, FiD는 눈길을 준 만큼) 상위 --depth개를 "
-    "다시 줄 세웁니다. "
-    "--from으로 FiD JSON이나 TREC 결과(.trec, 색인과 질문도 함께)를 받으면 그 안의 패시지를 줄 세웁니다.",
+    "다시 줄 세웁니다. --from으로 FiD JSON이나 TREC 결과(.trec, 색인과 질문도 함께)를 받으면 그 안의 패시지를 줄 세웁니다.",
     "Rank anew. sequential reorders BM25's top --depth by vectors; cross adds both scores of all that either finds, as "
     "--fusion says. --cross-encoder reorders the top --depth by a model that reads question and passage together, --reader "
-    "by a reader (joint: by what it reads, FiD: by how much it attends to them). Given FiD JSON or a TREC run (.trec, with index and questions) by --from, its own "
-    "passages are reordered.",
+    "by a reader (joint: by what it reads, FiD: by how much it attends to them). Given FiD JSON or a TREC run (.trec, with "
+    "index and questions) by --from, its own passages are reordered.",
 )
 EXAMPLE = """kofid index resources/demo/passages.jsonl -o kb --dense encoder
 kofid rerank -i kb --mode cross "임진왜란은 언제 일어났나?" -k 5
@@ -79,7 +78,10 @@ def run(
     ] = None,
     reader: Annotated[
         str | None,
-        typer.Option(metavar="joint|t5|MODEL", help=say("리더로: joint, 또는 FiD의 교차 주의", "By a reader: joint, or a FiD's cross-attention")),
+        typer.Option(
+            metavar="joint|t5|MODEL",
+            help=say("리더로: joint, 또는 FiD의 교차 주의", "By a reader: joint, or a FiD's cross-attention"),
+        ),
     ] = None,
     dtype: DType = "float32",
     *,

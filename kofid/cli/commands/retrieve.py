@@ -79,7 +79,10 @@ def run(
         typer.Option(
             min=0,
             metavar="N",
-            help=say("상위 N개를 joint 리더로 다시 줄 세웁니다 (0: 그대로)", "Reorder the best N by the joint reader (0: as they are)"),
+            help=say(
+                "상위 N개를 joint 리더로 다시 줄 세웁니다 (0: 그대로)",
+                "Reorder the best N by the joint reader (0: as they are)",
+            ),
         ),
     ] = 0,
     explain: Annotated[

@@ -356,7 +356,12 @@ RETRIEVER_TRAINING = TRAINING | Options(
 READER_TRAINING = TRAINING | Options(lora=Lora, gradient_checkpointing=GradientCheckpointing, warmup_cross=WarmupCross)
 # Of ReadingLengths, FreshModel, Contrast and Distillation.
 LENGTHS = Options(
-    n_context=NContext, max_tokens=MaxTokens, answer_tokens=AnswerTokens, stride=Stride, norm=Norm, n_negatives=HardNegatives
+    n_context=NContext,
+    max_tokens=MaxTokens,
+    answer_tokens=AnswerTokens,
+    stride=Stride,
+    norm=Norm,
+    n_negatives=HardNegatives,
 )
 FRESH = Options(vocab_size=VocabSize, morphemes=Morphemes, n_decoder_layers=DecoderLayers)
 CONTRAST = Options(temperature=Temperature, n_negatives=HardNegatives, symmetric=Symmetric, at_a_time=AtATime)
