@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import concatenate_datasets
 from support.examples import digest, write_fid
 from support.processes import Interrupted, interrupt_at
 from support.tiny_encoder import CPU, EXAMPLES, PASSAGES, tiny_tokenizer
@@ -34,6 +35,7 @@ from kofid.training.joint import (
     joint_dataset,
     joint_loss,
     open_joint,
+    sample_rows,
 )
 from kofid.training.joint_settings import Read, fit_settings, settings_of
 from kofid.types import Example, Hit, Passage, Question
@@ -121,6 +123,14 @@ def test_nothing_to_learn_from_is_said(tokenizer: PieceTokenizer, english: None)
     nothing = replace(EXAMPLES[0], question=replace(EXAMPLES[0].question, answers=()))
     with pytest.raises(InputError, match="nothing to learn"):
         joint_dataset(tokenizer, [nothing, replace(EXAMPLES[1], hits=())])
+
+
+def test_some_rows_are_looked_at(tokenizer: PieceTokenizer) -> None:
+    dataset = joint_dataset(tokenizer, EXAMPLES[:3])
+    golds = [row["gold"][0] for row in dataset]
+    assert sample_rows(dataset) == [(gold["ids"], gold["types"]) for gold in golds]
+    many = concatenate_datasets([dataset] * 100)
+    assert 64 <= len(sample_rows(many)) < 128
 
 
 def test_windows_are_drawn_anew_each_epoch_but_the_same_again() -> None:
