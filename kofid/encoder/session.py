@@ -9,22 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from kofid.encoder.pieces import PieceTokenizer
-from kofid.encoder.weights import int8_columns, unpack
+from kofid.encoder.weights import unpack
 from kofid.errors import CorruptArtifactError
 from kofid.language import say
 
 GRAPH, WEIGHTS, TOKENIZER = "encoder.onnx", "weights.safetensors", "tokenizer.json"
-# Parts of a name in the weights' file: of weights in four bits, and of the blocks' scales.
-CODES, SCALES = ".codes", ".scales"
-# And of how large the channels of a layer's inputs are.
-SIZES = "sizes"
+# The word vectors in the weights' file: in four bits, and the scales of their blocks.
+WORD_CODES, WORD_SCALES = "embeddings.word.codes", "embeddings.word.scales"
 
 
 class Encoder:
@@ -35,16 +32,18 @@ class Encoder:
         import onnxruntime
 
         self.tokenizer: Final = tokenizer
-        self._positions: Final = _matrix(weights, "embeddings.position")
-        self._types: Final = _matrix(weights, "embeddings.type")
-        self._words: Final = (weights["embeddings.word" + CODES], weights["embeddings.word" + SCALES])
-        given = _graph_weights(weights)
-        self._given: Final = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in given.values()]
+        self._positions: Final = weights["embeddings.position"].astype(np.float32)
+        self._types: Final = weights["embeddings.type"].astype(np.float32)
+        self._words: Final = (weights[WORD_CODES], weights[WORD_SCALES])
+        initializers = _graph_weights(weights)
+        # The session uses them where they are.
+        self._values: Final = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in initializers.values()]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # rows, not products, are shared out
         options.log_severity_level = 3
-        options.add_external_initializers(list(given), self._given)
+        options.add_external_initializers(list(initializers), self._values)
         self._session: Final = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._pool: Final = ThreadPoolExecutor(n_processors())
 
     @classmethod
     def load(cls, directory: Path) -> Encoder:
@@ -83,13 +82,12 @@ class Encoder:
 
     def map(self, work: Callable[[Any], Any], rows: Sequence[Any]) -> list[Any]:
         """Return what ``work``, which asks for ``states``, makes of each row, using all processors."""
-        if len(rows) < 2:
-            return [work(row) for row in rows]
-        return list(self._pool.map(work, rows))
+        return [work(row) for row in rows] if len(rows) < 2 else list(self._pool.map(work, rows))
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+
+def n_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -99,29 +97,10 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     return load_file(path)
 
 
-def _matrix(weights: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Return a matrix that is stored in four bits, or in 16."""
-    if name + CODES in weights:
-        return unpack(weights[name + CODES], weights[name + SCALES])
-    return weights[name].astype(np.float32)
-
-
 def _graph_weights(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what the graph wants: matrices as bytes with a scale for each output, all else in 32 bits."""
-    given = {}
-    for name, values in weights.items():
-        base = name.removesuffix(CODES)
-        is_vectors = base.startswith("embeddings.") and not base.startswith("embeddings.norm")
-        if is_vectors or name.endswith((SCALES, SIZES)):
-            continue
-        if not base.startswith(("layer.", "embeddings.")):
-            continue  # a head's
-        if base != name:
-            layer, matrix = base.removesuffix("weight"), _matrix(weights, base)
-            if layer + SIZES in weights:  # of the inputs' channels
-                sizes = weights[layer + SIZES].astype(np.float32)
-                matrix, given[layer + "shrink"] = matrix * sizes, 1 / sizes
-            given[base], given[layer + "scale"] = int8_columns(matrix)
-        else:
-            given[name] = values.astype(np.float32)
-    return given
+    """Return what the graph wants: everything of layers and the first norm, bytes as they are, all else in 32 bits."""
+    return {
+        name: values if values.dtype == np.int8 else values.astype(np.float32)
+        for name, values in weights.items()
+        if name.startswith(("layer.", "embeddings.norm."))
+    }

@@ -1,4 +1,4 @@
-"""A trained encoder written so that it runs without torch (graph, tokenizer, weights in four bits), and taken back to train on."""
+"""A trained encoder written so that it runs without torch (graph, tokenizer, weights in bytes), and taken back to train on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kofid.encoder.graph import EncoderSizes, encoder_graph
-from kofid.encoder.session import CODES, GRAPH, SCALES, SIZES, TOKENIZER, WEIGHTS, read_weights
-from kofid.encoder.weights import pack, unpack
+from kofid.encoder.session import GRAPH, TOKENIZER, WEIGHTS, WORD_CODES, WORD_SCALES, read_weights
+from kofid.encoder.weights import int8_columns, pack, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import BertModel
 
 CONFIG = "config.json"
+_WORDS = "embeddings.word"
 # How much of a channel's size is taken from the inputs, the rest being left to the weights.
 _ALPHA = 0.7
 # Names of the graph's weights, by those of Transformers' BertModel.
@@ -43,7 +44,8 @@ def export_encoder(
     """Write ``model`` for ``kofid.encoder.session.Encoder``, with the ``tokenizer.json`` at ``tokenizer`` and weights of ``heads``.
 
     ``rows`` are the ids and types of pieces as they will be read, to see how large the channels are that are to be rounded.
-    Matrices are stored in four bits, all else in 16.
+    Word vectors are stored in four bits, matrices of the layers as the bytes that they are multiplied in, all else in 16 bits.
+    (In four bits the layers would forget: what training changes is smaller than the step from one weight to the next.)
     """
     from safetensors.numpy import save_file
 
@@ -58,14 +60,19 @@ def export_encoder(
     (directory / GRAPH).write_bytes(encoder_graph(sizes))
     (directory / CONFIG).write_text(config.to_json_string(), encoding="utf-8")
     shutil.copy(tokenizer, directory / TOKENIZER)
+    channels = channel_sizes(model, rows)
     stored: dict[str, np.ndarray] = {}
     for name, values in _named_weights(model).items():
-        if values.ndim == 2 and not name.startswith(("embeddings.type", "embeddings.position")):
-            stored[name + CODES], stored[name + SCALES] = pack(values)
+        layer = name.removesuffix(".weight")
+        if name == _WORDS:
+            stored[WORD_CODES], stored[WORD_SCALES] = pack(values)
+        elif layer.startswith("layer.") and values.ndim == 2:
+            sizes_of_inputs = channels.get(layer, np.float32(1))
+            if layer in channels:
+                stored[f"{layer}.shrink"] = 1 / sizes_of_inputs
+            stored[name], stored[f"{layer}.scale"] = int8_columns(values * sizes_of_inputs)
         else:
             stored[name] = values.astype(np.float16)
-    for name, sizes in channel_sizes(model, rows).items():
-        stored[name] = sizes.astype(np.float16)
     stored |= {name: values.detach().float().cpu().numpy() for name, values in (heads or {}).items()}
     save_file(stored, directory / WEIGHTS)
 
@@ -80,7 +87,7 @@ def channel_sizes(model: BertModel, rows: Sequence[tuple[Sequence[int], Sequence
 
     modules = dict(model.named_modules())
     layers = {
-        f"layer.{number}.{name}.{SIZES}": modules[f"encoder.layer.{number}.{_LAYER[name]}"]
+        f"layer.{number}.{name}": modules[f"encoder.layer.{number}.{_LAYER[name]}"]
         for number in range(model.config.num_hidden_layers)
         for name in ("wide", "narrow")
     }
@@ -136,12 +143,18 @@ def import_encoder(directory: Path) -> tuple[BertModel, dict[str, Tensor]]:
     model = BertModel(config, add_pooling_layer=False)
     stored = read_weights(directory / WEIGHTS)
     names = _graph_names(config.num_hidden_layers)
-    state = {}
-    for key, name in names.items():
-        packed = name + CODES in stored
-        values = unpack(stored[name + CODES], stored[name + SCALES]) if packed else stored[name].astype(np.float32)
-        state[key] = torch.from_numpy(values)
+    state = {key: torch.from_numpy(_floats(stored, name)) for key, name in names.items()}
     model.load_state_dict(state)
-    known = {*names.values(), *(name + part for name in names.values() for part in (CODES, SCALES))}
-    heads = {name: values for name, values in stored.items() if name not in known and not name.endswith(SIZES)}
+    heads = {name: values for name, values in stored.items() if not name.startswith(("layer.", "embeddings."))}
     return model, {name: torch.from_numpy(values.copy()) for name, values in heads.items()}
+
+
+def _floats(stored: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Return a weight in 32 bits, as ``export_encoder`` took it but for the rounding."""
+    if name == _WORDS:
+        return unpack(stored[WORD_CODES], stored[WORD_SCALES])
+    if stored[name].dtype != np.int8:
+        return stored[name].astype(np.float32)
+    layer = name.removesuffix(".weight")
+    matrix = stored[name].T.astype(np.float32) * stored[f"{layer}.scale"][:, None]
+    return np.ascontiguousarray(matrix * stored.get(f"{layer}.shrink", np.float32(1)))
