@@ -103,8 +103,8 @@ def encoder_graph(sizes: EncoderSizes, *, int8: bool = True) -> bytes:
             graph.linear(active, f"{layer}.narrow", inner, hidden, smooth=True), x, f"{layer}.narrow.norm", sizes
         )
     graph.add("Identity", [x], "states")
-    shape = [1, "n", hidden]
+    shape: list[str | int] = [1, "n", hidden]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("embeddings", "states")]
-    made = helper.make_graph(graph.nodes, "encoder", ends[:1], ends[1:], graph.weights)
+    whole = helper.make_graph(graph.nodes, "encoder", ends[:1], ends[1:], graph.weights)
     opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()]
-    return bytes(helper.make_model(made, opset_imports=opsets, ir_version=_IR_VERSION).SerializeToString())
+    return bytes(helper.make_model(whole, opset_imports=opsets, ir_version=_IR_VERSION).SerializeToString())

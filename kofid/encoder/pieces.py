@@ -76,7 +76,7 @@ def segments(text: str, morphemes: Sequence[Morpheme]) -> list[Segment]:
         if not (left.tag.startswith(_INFLECTED) and right.tag.startswith(_INFLECTED)) and left.end <= right.start:
             cuts |= {left.end, right.start}
     ordered = sorted(cuts)
-    found = []
+    parts = []
     at = 0
     for word in _WORD.finditer(text):
         start, end = word.span()
@@ -84,11 +84,11 @@ def segments(text: str, morphemes: Sequence[Morpheme]) -> list[Segment]:
             at += 1
         spaced = True
         while at < len(ordered) and ordered[at] < end:
-            found.append(Segment(start, ordered[at], spaced))
+            parts.append(Segment(start, ordered[at], spaced))
             start, spaced = ordered[at], False
             at += 1
-        found.append(Segment(start, end, spaced))
-    return found
+        parts.append(Segment(start, end, spaced))
+    return parts
 
 
 class PieceTokenizer:

@@ -67,10 +67,9 @@ def export_encoder(
         if name == _WORDS:
             stored[WORD_CODES], stored[WORD_SCALES] = pack(values)
         elif layer.startswith("layer.") and values.ndim == 2:
-            sizes_of_inputs = channels.get(layer, np.float32(1))
             if layer in channels:
-                stored[f"{layer}.shrink"] = 1 / sizes_of_inputs
-            stored[name], stored[f"{layer}.scale"] = int8_columns(values * sizes_of_inputs)
+                stored[f"{layer}.shrink"] = 1 / channels[layer]
+            stored[name], stored[f"{layer}.scale"] = int8_columns(values * channels.get(layer, np.float32(1)))
         else:
             stored[name] = values.astype(np.float16)
     stored |= {name: values.detach().float().cpu().numpy() for name, values in (heads or {}).items()}

@@ -59,8 +59,8 @@ def joint_dataset(
     prepared = _prepare_passages(tokenizer, examples, progress)
     morphemes = analyze_many([example.question.text for example in examples])
     rows = []
-    for example, found in zip(examples, morphemes, strict=True):
-        question = prepare_question(tokenizer, example.question.text, found)
+    for example, of_question in zip(examples, morphemes, strict=True):
+        question = prepare_question(tokenizer, example.question.text, of_question)
         row = _training_row(tokenizer, example, question, prepared)
         if row is not None:
             rows.append(row)
@@ -90,29 +90,29 @@ def _training_row(
     tokenizer: PieceTokenizer, example: Example, question: PreparedQuestion, prepared: dict[Passage, PreparedPassage]
 ) -> dict[str, Any] | None:
     answers = example.question.answers
-    chosen: list[PreparedPassage] = []
+    passages: list[PreparedPassage] = []
     spans: dict[int, list[tuple[int, int]]] = {}
     for hit in example.hits:
         passage = prepared[hit.passage]
         if is_positive(example.question, hit.passage):
-            spans[len(chosen)] = answer_pieces(passage, answers)
-            chosen.append(passage)
+            spans[len(passages)] = answer_pieces(passage, answers)
+            passages.append(passage)
         elif not has_answer(hit.passage.text, answers):
-            chosen.append(passage)
+            passages.append(passage)
     if not any(spans.values()):
         return None
     gold = [
-        _labelled(make_row(tokenizer, question, chosen[number], window), chosen[number], inside)
+        _labelled(make_row(tokenizer, question, passages[number], window), passages[number], inside)
         for number, places in spans.items()
-        for window in chosen[number].windows
+        for window in passages[number].windows
         if (inside := [(a, b) for a, b in places if window[0] <= a and b <= window[1]])
     ]
     others = [
         (number, window)
-        for number, window in promising_windows(question, chosen, 3 * _NEGATIVES)
+        for number, window in promising_windows(question, passages, 3 * _NEGATIVES)
         if not any(window[0] < b and a < window[1] for a, b in spans.get(number, ()))
     ][:_NEGATIVES]
-    negative = [_labelled(make_row(tokenizer, question, chosen[n], w), chosen[n], []) for n, w in others]
+    negative = [_labelled(make_row(tokenizer, question, passages[n], w), passages[n], []) for n, w in others]
     return {"question": example.question.text, "gold": gold, "negative": negative} if gold and negative else None
 
 
@@ -146,9 +146,9 @@ def _labelled(row: Row, prepared: PreparedPassage, spans: Sequence[tuple[int, in
 
 def draw_windows(row: dict[str, Any], seed: int, epoch: int, n_negatives: int) -> list[dict[str, Any]]:
     """Return a gold window of a question and some others, by chance, but the same ones for the question in the same epoch."""
-    random = Random(f"{seed} {epoch} {row['question']}")
+    rng = Random(f"{seed} {epoch} {row['question']}")
     others = row["negative"]
-    return [random.choice(row["gold"]), *random.sample(others, min(n_negatives, len(others)))]
+    return [rng.choice(row["gold"]), *rng.sample(others, min(n_negatives, len(others)))]
 
 
 def joint_batch(groups: Sequence[Sequence[dict[str, Any]]], pad: int) -> dict[str, Any]:
@@ -188,12 +188,12 @@ def joint_loss(parts: Sequence[dict[str, torch.Tensor]], scores: Sequence[Scores
     """
     group = torch.cat([part["group"] for part in parts])
     relevance = torch.cat([score.relevance for score in scores])
-    has_it = torch.cat([part["starts"].any(1) for part in parts])
+    answers = torch.cat([part["starts"].any(1) for part in parts])
     n_groups = int(group.max()) + 1
-    total = binary_cross_entropy_with_logits(relevance, has_it.float())
+    total = binary_cross_entropy_with_logits(relevance, answers.float())
     for number in range(n_groups):
-        mine = group == number
-        total = total + cross_entropy(relevance[mine][None], has_it[mine].int().argmax()[None]) / n_groups
+        windows = group == number
+        total = total + cross_entropy(relevance[windows][None], answers[windows].int().argmax()[None]) / n_groups
     for side, may, gold in (("start", "may_start", "starts"), ("end", "may_end", "ends")):
         logits = [getattr(score, side) for score in scores]
         all_places = _group_sums(logits, [part[may] for part in parts], parts, n_groups)

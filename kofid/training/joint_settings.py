@@ -68,10 +68,10 @@ def settings_of(reads: Sequence[Read]) -> tuple[Settings, dict[str, float]]:
     """
     if not reads:
         return Settings(), {}
-    tried = [Weights(relevance, rank) for relevance, rank in product(_RELEVANCE, _RANK)]
-    weights = max(tried, key=lambda some: sum(_answer_figures(reads, some)))
+    grid = [Weights(relevance, rank) for relevance, rank in product(_RELEVANCE, _RANK)]
+    weights = max(grid, key=lambda candidate: sum(_answer_figures(reads, candidate)))
     costs = {cost: _ranking_figures(reads, cost) for cost in _RANK_RELEVANCE}
-    cost = max(costs, key=lambda one: costs[one][1])
+    cost = max(costs, key=lambda candidate: costs[candidate][1])
     settings = Settings(replace(weights, rank_relevance=cost))
     em, f1 = _answer_figures(reads, weights)
     marks, right = [], []

@@ -56,18 +56,18 @@ class PreparedPassages:
     def prepare(self, passages: Sequence[Passage]) -> list[PreparedPassage]:
         """Return the passages prepared, in order; those not here yet are analysed in one batch."""
         with self._lock:
-            known = {p: self._prepared[p] for p in passages if p in self._prepared}
-        new = [p for p in dict.fromkeys(passages) if p not in known]
+            prepared = {p: self._prepared[p] for p in passages if p in self._prepared}
+        new = [p for p in dict.fromkeys(passages) if p not in prepared]
         titles, texts = analyze_many([p.title for p in new]), analyze_many([p.text for p in new])
         for passage, title, text in zip(new, titles, texts, strict=True):
-            known[passage] = prepare_passage(self._tokenizer, passage, title, text)
+            prepared[passage] = prepare_passage(self._tokenizer, passage, title, text)
         with self._lock:
-            self._prepared.update(known)
-            for passage in known:
+            self._prepared.update(prepared)
+            for passage in prepared:
                 self._prepared.move_to_end(passage)  # the oldest go first
             while len(self._prepared) > self._capacity:
                 self._prepared.popitem(last=False)
-        return [known[p] for p in passages]
+        return [prepared[p] for p in passages]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,13 @@ class JointReader:
     def read_windows(self, question: str, passages: Sequence[Passage]) -> list[WindowReading]:
         """Return what each window that is read says, in the order of the passages."""
         prepared = self._passages.prepare(passages)
-        asked = prepare_question(self._encoder.tokenizer, question, analyze(question))
-        windows = promising_windows(asked, prepared, self._max_windows)
+        prepared_question = prepare_question(self._encoder.tokenizer, question, analyze(question))
+        windows = promising_windows(prepared_question, prepared, self._max_windows)
         tokenizer = self._encoder.tokenizer
-        rows = [(number, make_row(tokenizer, asked, prepared[number], window)) for number, window in windows]
-        return self._encoder.map(lambda numbered: self._read_row(*numbered, prepared), rows)
+        rows = [
+            (number, make_row(tokenizer, prepared_question, prepared[number], window)) for number, window in windows
+        ]
+        return self._encoder.map(lambda numbered: self._read_row(numbered[0], numbered[1], prepared), rows)
 
     def _read_row(self, number: int, row: Row, prepared: Sequence[PreparedPassage]) -> WindowReading:
         states = self._encoder.states(row.ids, row.types)
@@ -160,12 +162,12 @@ def distinct_answers(
     if not best:
         return []
     total = np.logaddexp.reduce([score for score, _, _ in best.values()])
-    found = []
+    candidates = []
     for score, span, number in sorted(best.values(), key=lambda entry: -entry[0]):
         rest = max((w.relevance for i, w in enumerate(windows) if i != number), default=0.0)
         marks = (score - float(total), windows[number].relevance, rest)
-        found.append(Candidate(span, passages[span.passage].text[span.start : span.end], score, marks))
-    return found
+        candidates.append(Candidate(span, passages[span.passage].text[span.start : span.end], score, marks))
+    return candidates
 
 
 def reordered(windows: Sequence[WindowReading], hits: Sequence[Hit], rank_cost: float) -> list[Hit]:

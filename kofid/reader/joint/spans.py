@@ -39,10 +39,10 @@ def best_spans(start: np.ndarray, end: np.ndarray, pieces: Pieces, passage: int,
     lasts = lasts[np.argsort(-end[lasts], kind="stable")[:_ENDS]]
     lengths = lasts[None] - firsts[:, None]
     scores = np.where((lengths >= 0) & (lengths < MAX_PIECES), start[firsts][:, None] + end[lasts][None], -np.inf)
-    found = []
+    spans = []
     for place in np.argsort(-scores, axis=None, kind="stable")[:limit].tolist():
         i, j = divmod(place, len(lasts))
         if np.isfinite(scores[i, j]):
             first, last = int(firsts[i]), int(lasts[j])
-            found.append(Span(passage, int(pieces.start[first]), int(pieces.end[last]), float(scores[i, j])))
-    return found
+            spans.append(Span(passage, int(pieces.start[first]), int(pieces.end[last]), float(scores[i, j])))
+    return spans
