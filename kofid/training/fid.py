@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -243,7 +242,7 @@ def note_cuts(reader: FiDReader, dataset: Dataset, answer_tokens: int, notes: No
     n_cut = n_passages = n_long = 0
     every = max(1, len(dataset) * len(dataset[0]["texts"]) // _COUNTED)
     for number, row in enumerate(dataset):
-        lengths = map(len, target_rows(reader.decoder_tokenizer, row["targets"], sys.maxsize // 2))
+        lengths = map(len, target_rows(reader.decoder_tokenizer, row["targets"], answer_tokens + 1))
         n_cut += any(length > answer_tokens for length in lengths)
         if number % every == 0:
             passages = (Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True))

@@ -10,7 +10,7 @@ from support.twins import close, enliven
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from kofid.reader.fid.attention import Attention, attend_packed, CrossAttention, pooled_heads
+from kofid.reader.fid.attention import Attention, CrossAttention, attend_packed, pooled_heads
 from kofid.reader.fid.t5 import position_bias
 
 

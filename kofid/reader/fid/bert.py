@@ -72,6 +72,7 @@ class BertAttention(nn.Module):
         self.d_head = config.hidden_size // config.num_attention_heads
 
     def forward(self, hidden: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Return ``hidden`` (n_tokens, d_model) with what its passages' tokens attend to added, normed."""
         q, k, v = self.self.query(hidden), self.self.key(hidden), self.self.value(hidden)
         result: torch.Tensor = self.output(attend_packed(q, k, v, lengths, self.d_head, self.d_head**-0.5), hidden)
         return result
