@@ -27,7 +27,7 @@ def sharp(seed: int, variant: Variant | None = None, *, skt: bool = False, bert:
     with torch.no_grad():
         tokens = reader.wte if skt else reader.shared
         tokens.weight.mul_(1.0 if skt else 6.0)
-        tokens.weight[1] *= 1.5  # the end
+        tokens.weight[1] *= 4.0 if bert else 1.5  # the end
     return reader
 
 

@@ -105,6 +105,7 @@ def lively(
     """Return a small fusion reader whose answers vary, of a T5 or, with ``skt`` and ``bert``, other parts."""
     if not bert:
         return enliven(FusionReader(t5_config(**t5), variant, gpt2_config() if skt else None), seed, std)
+    torch.manual_seed(seed)  # biases vary about what they begin as, which is random
     decoder = t5_config(**t5)
     encoder = bert_config(vocab_size=decoder.vocab_size)
     return enliven(FusionReader(encoder, variant, gpt2_config() if skt else decoder), seed, std)

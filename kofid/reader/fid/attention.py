@@ -197,8 +197,8 @@ def attend_packed(
     """
     context = []
     for n, *qkv in zip(lengths, *(x.split(list(lengths)) for x in (q, k, v)), strict=True):
-        heads = (x.view(n, -1, d_head).transpose(0, 1) for x in qkv)
-        attended = softmax_attention(*heads, scale, None if bias is None else bias[:, :n, :n])
+        queries, keys, values = (x.view(n, -1, d_head).transpose(0, 1) for x in qkv)
+        attended = softmax_attention(queries, keys, values, scale, None if bias is None else bias[:, :n, :n])
         context.append(attended.transpose(0, 1).flatten(1))
     return torch.cat(context)
 

@@ -98,7 +98,9 @@ def _suit_to_bert(reader: FusionReader, last_norm: torch.Tensor) -> None:
 
     T5's words begin with numbers of size 1 and its states have that size. A BERT's words have 0.05 or so: the layers that
     add to them begin smaller by as much, else they would drown them (the logits are not scaled down, for the same reason).
-    Its states have the size of its last norm: what asks them begins larger by as much.
+    Its states have the size of its last norm: what asks them begins larger by as much. Tried on 128 questions of TyDi, 64
+    steps with fixed states: with a pointer the loss fell to 1.7, to 2.8 with neither of both and 3.2 as T5 begins; without
+    one to 1.4, and where logits were scaled down to 8.7.
     """
     words, states = (weight.pow(2).mean().sqrt() for weight in (reader.shared.weight, last_norm))
     for name, weight in reader.decoder.named_parameters():
