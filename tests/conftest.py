@@ -63,3 +63,19 @@ def demo_index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     path = tmp_path_factory.mktemp("demo") / "kb"
     build_index(path, read_corpus([str(resource("demo/passages.jsonl"))]))
     return Index.open(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an untrained encoder; copy it before changing it."""
+    from support.tiny_encoder import write_encoder
+
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_joint(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
+    """Folder of an untrained joint reader; copy it before damaging it."""
+    from support.tiny_encoder import write_joint
+
+    return write_joint(tmp_path_factory.mktemp("joint") / "reader", tiny_encoder)

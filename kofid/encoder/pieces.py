@@ -113,7 +113,7 @@ class PieceTokenizer:
         first: list[bool] = []
         last: list[bool] = []
         for segment in segments(text, morphemes):
-            piece_ids, piece_ends = self._split(segment.marked(text))
+            piece_ids, piece_ends = self._split(segment.marked(text), segment.spaced)
             n = len(piece_ids)
             positions = [segment.start + end for end in piece_ends]
             ids += piece_ids
@@ -124,9 +124,9 @@ class PieceTokenizer:
         numbers = (np.array(column, dtype=np.int32) for column in (ids, starts, ends))
         return Pieces(*numbers, *(np.array(column, dtype=bool) for column in (first, last)))
 
-    def _split_segment(self, marked: str) -> tuple[list[int], list[int]]:
+    def _split_segment(self, marked: str, spaced: bool) -> tuple[list[int], list[int]]:
         """Return the ids of a segment's pieces, and the character of the segment (the mark not counted) where each ends."""
-        n_marks = marked.startswith(SPACE)
+        n_marks = int(spaced)  # the text itself may begin with such a character
         owner = []  # of each byte of the normalised text, the characters of the segment up to and with the byte's own
         normalized = ""
         for i, character in enumerate(marked):

@@ -51,7 +51,9 @@ class Encoder:
         """Open an encoder that ``kofid.training.encoder_export`` wrote; raise CorruptArtifactError."""
         try:
             tokenizer = PieceTokenizer.load(directory / TOKENIZER)
-            return cls(tokenizer, (directory / GRAPH).read_bytes(), read_weights(directory / WEIGHTS))
+            encoder = cls(tokenizer, (directory / GRAPH).read_bytes(), read_weights(directory / WEIGHTS))
+            encoder.states(np.array([tokenizer.begin, tokenizer.end]), np.array([0, 1]))  # what does not fit fails here
+            return encoder
         except Exception as error:  # the libraries have errors of many kinds
             raise CorruptArtifactError(
                 say(
@@ -64,6 +66,11 @@ class Encoder:
     def max_pieces(self) -> int:
         """The largest number of pieces in a row."""
         return len(self._positions)
+
+    @property
+    def hidden(self) -> int:
+        """The size of a state."""
+        return int(self._positions.shape[1])
 
     def states(self, ids: np.ndarray, types: np.ndarray | None = None) -> np.ndarray:
         """Return the last states, float32 (n, hidden), of a row of pieces ``ids`` and their ``types`` (all 0), (n,) each."""

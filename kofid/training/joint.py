@@ -29,7 +29,7 @@ from kofid.reader.joint.windows import (
     prepare_question,
     promising_windows,
 )
-from kofid.training.data import is_positive
+from kofid.training.data import is_positive, rows_dataset
 from kofid.training.encoder_export import export_encoder, import_encoder
 from kofid.training.options import Notes, TrainOptions, no_notes
 from kofid.training.trainer import train
@@ -54,10 +54,8 @@ def joint_dataset(
 
     Passages that say the answer but are not gold are left out: nobody knows whether they answer. A row holds ``question``,
     and of G gold and N other windows ``ids``, ``types``, ``firsts`` and ``lasts`` (where a span may start and end) and,
-    empty for the others, ``starts`` and ``ends`` (of the answer), numbers of pieces all.
+    empty for the others, ``starts`` and ``ends`` (of the answer), numbers of pieces all. Raises InputError where there is no row.
     """
-    from datasets import Dataset
-
     prepared = _prepare_passages(tokenizer, examples, progress)
     morphemes = analyze_many([example.question.text for example in examples])
     rows = []
@@ -66,15 +64,10 @@ def joint_dataset(
         row = _training_row(tokenizer, example, question, prepared)
         if row is not None:
             rows.append(row)
-    if len(rows) < len(examples):
-        left_out = len(examples) - len(rows)
-        notes(
-            say(
-                f"질문 {left_out}개는 답이 정답 패시지에 없어 뺐습니다",
-                f"{left_out} questions left out: no gold passage says their answer",
-            )
-        )
-    return Dataset.from_list(rows)
+    needed = say(
+        "답이 든 정답 패시지와 답이 없는 글이 모두", "a gold passage that says the answer, and text that does not"
+    )
+    return rows_dataset(rows, len(examples), needed, notes)
 
 
 def sample_rows(dataset: Dataset) -> list[tuple[list[int], list[int]]]:

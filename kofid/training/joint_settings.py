@@ -63,8 +63,11 @@ def settings_of(reads: Sequence[Read]) -> tuple[Settings, dict[str, float]]:
     """Return the settings that suit what was read, and exact match, F1 and hit@1 (of gold passages) with them.
 
     Weights are those with the best sum of exact match and F1, then the best mean reciprocal rank. The confidence is fitted to
-    each question as it was read and, for every second one, as it would have been had nothing answered it.
+    each question as it was read and, for every second one, as it would have been had nothing answered it. Where nothing was
+    read the settings are the default ones.
     """
+    if not reads:
+        return Settings(), {}
     tried = [Weights(relevance, rank) for relevance, rank in product(_RELEVANCE, _RANK)]
     weights = max(tried, key=lambda some: sum(_answer_figures(reads, some)))
     costs = {cost: _ranking_figures(reads, cost) for cost in _RANK_RELEVANCE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
@@ -63,6 +63,6 @@ class Settings:
         0.1
         """
         settings = cls(Weights(**stored["weights"]), Calibration(**stored["calibration"]))
-        if not all(math.isfinite(value) for part in astuple(settings) for value in part):
+        if not all(abs(value) <= sys.float_info.max for part in astuple(settings) for value in part):
             raise ValueError(f"not finite: {stored}")
         return settings

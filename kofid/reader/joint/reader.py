@@ -100,10 +100,12 @@ class JointReader:
         """
         encoder = Encoder.load(directory)
         weights = read_weights(directory / WEIGHTS)
-        missing = [name for name in HEADS if name not in weights]
-        if missing:
-            what = f"{directory / WEIGHTS}: {', '.join(missing)}"
-            raise CorruptArtifactError(say(f"{what}이(가) 없습니다", f"{what} missing"))
+        hidden = encoder.hidden
+        shapes = dict(zip(HEADS, [(2, hidden), (2,), (1, hidden), (1,)], strict=True))
+        wrong = [name for name, shape in shapes.items() if name not in weights or weights[name].shape != shape]
+        if wrong:
+            what = f"{directory / WEIGHTS}: {', '.join(wrong)}"
+            raise CorruptArtifactError(say(f"{what}이(가) 없거나 맞지 않습니다", f"{what} missing or of a wrong shape"))
         return cls(encoder, {name: weights[name] for name in HEADS}, settings, max_windows=max_windows)
 
     def read(self, question: str, hits: Sequence[Hit]) -> list[Answer]:

@@ -106,6 +106,8 @@ def cut_windows(pieces: Pieces, text: str, size: int = WINDOW_PIECES) -> tuple[t
         following = end
         while following - 1 > first and cuts[end] - cuts[following - 1] <= _SHARED_PIECES:
             following -= 1
+        while following < end and cuts[end + 1] - cuts[following] > size:
+            following += 1  # what is shared must leave room for something new
         first = following
 
 
@@ -131,7 +133,7 @@ def promising_windows(
     """Return (passage number, window) of the ``limit`` windows to read: those that say most of the question's words.
 
     ``prepared`` are in the order of the search. A word counts by how few windows say it; of windows alike the better
-    passage's comes first. Every passage's first choice stands before any passage's second among equals.
+    passage's comes first.
     """
     windows = [(number, window) for number, passage in enumerate(prepared) for window in passage.windows]
     if len(windows) <= limit:
