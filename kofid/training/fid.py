@@ -14,10 +14,11 @@ from kofid.errors import UsageError
 from kofid.korean.korquad import character_f1, exact_match
 from kofid.language import say, setting
 from kofid.reader.fid.config import ANSWER_TOKENS, PASSAGE_TOKENS
-from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input
+from kofid.reader.fid.inputs import encode_inputs, encode_targets, format_input, target_rows
 from kofid.reader.fid.pointing import format_target
 from kofid.reader.fid.reader import FiDReader
 from kofid.training.data import fresh_size, reader_dataset
+from kofid.training.fid_on_bert import is_bert, reader_on_encoder
 from kofid.training.lora import adapted
 from kofid.training.options import FreshModel, Notes, TrainOptions, no_notes
 from kofid.training.tokenizers import train_tokenizer
@@ -80,10 +81,11 @@ def initial_reader(
     answer_tokens: int = ANSWER_TOKENS,
     seed: int = 1,
 ) -> FiDReader:
-    """Return the reader to train: ``fresh:SIZE``, or one made of checkpoints (for ``skt`` a T5 and, as ``decoder``, a GPT-2).
+    """Return the reader to train: ``fresh:SIZE``, or one made of checkpoints (for ``skt`` a T5 or BERT and, as ``decoder``, a GPT-2).
 
-    A fusion reader that ``model`` already is keeps its own options where ``variant`` says nothing; a FiDSKT among them needs
-    no ``decoder``. Raises UsageError where kind and decoder do not go together, InputError for what is no model.
+    A BERT gets a new decoder. A fusion reader that ``model`` already is keeps its own options where ``variant`` says
+    nothing; a FiDSKT among them needs no ``decoder``. Raises UsageError where kind and decoder do not go together,
+    InputError for what is no model.
     """
     from kofid.reader.fid.config import Variant
     from kofid.reader.fid.weights import join, open_gpt2, open_reader_model
@@ -94,8 +96,14 @@ def initial_reader(
         refuse_second_decoder(model, decoder)
         reader = fresh_reader(size, texts, variant, skt=skt, fresh=fresh, max_tokens=max_tokens, seed=seed)
         return with_answer_tokens(reader, answer_tokens)
+    if is_bert(model):
+        if skt and decoder is None:
+            raise _lacks_decoder()
+        n_layers = fresh.n_decoder_layers if fresh else None
+        reader = reader_on_encoder(model, variant, decoder, n_decoder_layers=n_layers, max_tokens=max_tokens, seed=seed)
+        return with_answer_tokens(reader, answer_tokens)
     start = open_reader_model(model)
-    if start.decoder_config is not None:
+    if start.joined:
         refuse_second_decoder(model, decoder)
         if not skt:
             name, kind = setting("model", model), setting("kind", "skt")
@@ -104,13 +112,17 @@ def initial_reader(
         joined = join(start, open_gpt2(decoder), variant)
         reader = FiDReader(joined, open_tokenizer(model), open_tokenizer(decoder), max_tokens=max_tokens)
         return with_answer_tokens(reader, answer_tokens)
-    if skt and start.decoder_config is None:
-        kind, missing = setting("kind", "skt"), setting("decoder")
-        raise UsageError(say(f"{kind}에는 {missing}가 있어야 합니다", f"{kind} needs {missing}"))
+    if skt and not start.joined:
+        raise _lacks_decoder()
     before = start.variant
     extended = replace(variant, match=variant.match or before.match, copying=variant.copying or before.copying)
     reader = FiDReader.load(model, variant=None if variant == Variant() else extended, max_tokens=max_tokens)
     return with_answer_tokens(reader, answer_tokens)
+
+
+def _lacks_decoder() -> UsageError:
+    kind, missing = setting("kind", "skt"), setting("decoder")
+    return UsageError(say(f"{kind}에는 {missing}가 있어야 합니다", f"{kind} needs {missing}"))
 
 
 def refuse_second_decoder(model: str, decoder: str | None) -> None:
@@ -230,7 +242,7 @@ def note_cuts(reader: FiDReader, dataset: Dataset, answer_tokens: int, notes: No
     n_cut = n_passages = n_long = 0
     every = max(1, len(dataset) * len(dataset[0]["texts"]) // _COUNTED)
     for number, row in enumerate(dataset):
-        lengths = map(len, reader.decoder_tokenizer(row["targets"])["input_ids"])
+        lengths = map(len, target_rows(reader.decoder_tokenizer, row["targets"], answer_tokens + 1))
         n_cut += any(length > answer_tokens for length in lengths)
         if number % every == 0:
             passages = (Passage("", title, text) for title, text in zip(row["titles"], row["texts"], strict=True))
@@ -253,14 +265,20 @@ def adapted_reader(model: FusionReader, options: TrainOptions) -> Iterator[Calla
 
     Yields a context in which it can be read with: adapters merged for a while.
     """
-    joined = model.decoder_config is not None
     model.encoder.checkpointing = options.gradient_checkpointing
     try:
-        whole = lambda name: name.startswith(_ADDED) or (joined and starts_random(name))  # noqa: E731
-        with adapted(model, options.lora, options.seed, whole) as merged:
+        with adapted(model, options.lora, options.seed, _trained_whole(model)) as merged:
             yield merged
     finally:
         model.encoder.checkpointing = False
+
+
+def _trained_whole(model: FusionReader) -> Callable[[str], bool]:
+    """Return which parameters train whole beside adapters: those that were not pretrained."""
+    from kofid.reader.fid.bert import BertEncoder
+
+    new = (*_ADDED, "decoder.") if isinstance(model.encoder, BertEncoder) and not model.joined else _ADDED
+    return lambda name: name.startswith(new) or (model.joined and starts_random(name))
 
 
 def dev_figures(reader: FiDReader, examples: Sequence[Example], n_context: int) -> dict[str, float]:

@@ -14,13 +14,14 @@ from torch import nn
 from kofid.errors import ResourceError
 from kofid.language import say, setting
 from kofid.reader.fid.attention import Attention
+from kofid.reader.fid.bert import BertAttention
 
 # What an adapter adds is multiplied by this (alpha / rank in the paper).
 _SCALE = 2
 
 
 class Adapters:
-    """Adapters on q, k, v and o of all attention; only they train, and whole the parameters that ``whole`` chooses.
+    """Adapters on the projections of all attention; only they train, and whole the parameters that ``whole`` chooses.
 
     A model that has no attention of ours gets them on all linear layers. Raises ResourceError without peft.
     """
@@ -38,8 +39,8 @@ class Adapters:
         targets = [
             f"{name}.{part}"
             for name, module in model.named_modules()
-            if isinstance(module, Attention) and not trains_whole(f"{name}.")
-            for part in "qkvo"
+            if isinstance(module, Attention | BertAttention) and not trains_whole(f"{name}.")
+            for part in module.projections
         ] or [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         config = LoraConfig(r=rank, lora_alpha=_SCALE * rank, lora_dropout=0.0, target_modules=targets)
         self._model = model

@@ -10,7 +10,7 @@ from support.twins import close, enliven
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from kofid.reader.fid.attention import Attention, CrossAttention, pooled_heads
+from kofid.reader.fid.attention import Attention, CrossAttention, attend_packed, pooled_heads
 from kofid.reader.fid.t5 import position_bias
 
 
@@ -84,7 +84,8 @@ def test_causal_attention_with_a_past_equals_the_loop(n_kv_heads: int) -> None:
 def test_packed_attention_equals_the_loop_over_each_sequence() -> None:
     heads = enliven(Attention(12, 4, 4, 5), std=0.5)
     tokens, bias = torch.randn(9, 12), torch.randn(4, 5, 5)
-    found = heads.o(heads.attend_packed(tokens, [3, 1, 5], bias))
+    projected = (part(tokens) for part in (heads.q, heads.k, heads.v))
+    found = heads.o(attend_packed(*projected, [3, 1, 5], heads.d_head, heads.scale, bias))
     for start, n in ((0, 3), (3, 1), (4, 5)):
         own = tokens[start : start + n]
         close(found[start : start + n], slow_attention(heads, own, own, bias[:, :n, :n]))

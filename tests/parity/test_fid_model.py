@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.twins import VARIANTS, Twin, close, enliven, lively, questions_of, random_batch, t5_config
+from support.twins import PARTS, VARIANTS, Twin, close, enliven, lively, questions_of, random_batch, t5_config
 from torch.nn.functional import cross_entropy
 from transformers import MT5Config, MT5ForConditionalGeneration, T5ForConditionalGeneration
 
@@ -58,11 +58,11 @@ def test_one_passage_is_plain_t5(kind: str, activation: str, depths: tuple[int, 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_packed_passages_equal_padded_ones(variant: Variant, skt: bool) -> None:
+def test_packed_passages_equal_padded_ones(variant: Variant, skt: bool, bert: bool) -> None:
     for seed, n_passages in enumerate([(3, 1, 2), (1,), (1, 4)]):
-        reader, batch = lively(seed, variant, skt=skt, std=0.3), random_batch(n_passages, seed)
+        reader, batch = lively(seed, variant, skt=skt, bert=bert, std=0.3), random_batch(n_passages, seed)
         expected = Twin(reader).logits(batch)
         loss, logits = reader(batch)
         close(logits, expected, 3e-5 if skt else 1e-5)  # GPT-2's logits are up to 6, T5's up to 1
@@ -72,10 +72,10 @@ def test_packed_passages_equal_padded_ones(variant: Variant, skt: bool) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_absorbed_cross_attention_equals_the_standard_one(variant: Variant, skt: bool) -> None:
-    reader, batch = lively(2, variant, skt=skt, std=0.3), random_batch()
+def test_absorbed_cross_attention_equals_the_standard_one(variant: Variant, skt: bool, bert: bool) -> None:
+    reader, batch = lively(2, variant, skt=skt, bert=bert, std=0.3), random_batch()
     encoded = reader.encode(batch)
     ids = batch.labels.clamp(min=0)
     standard, absorbed = (reader.decode(ids, reader.memories(encoded, absorbed=a))[0] for a in (False, True))
@@ -85,9 +85,9 @@ def test_absorbed_cross_attention_equals_the_standard_one(variant: Variant, skt:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
-def test_a_token_at_a_time_equals_all_at_once(skt: bool) -> None:
-    reader, batch = lively(3, Variant(n_kv_heads=2), skt=skt, std=0.3), random_batch()
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
+def test_a_token_at_a_time_equals_all_at_once(skt: bool, bert: bool) -> None:
+    reader, batch = lively(3, Variant(n_kv_heads=2), skt=skt, bert=bert, std=0.3), random_batch()
     memories = reader.memories(reader.encode(batch))
     ids = batch.labels.clamp(min=0)
     whole = reader.decode(ids, memories).hidden
@@ -112,8 +112,9 @@ def test_passages_are_encoded_apart_and_joined_in_order() -> None:
 
 
 @torch.no_grad()
-def test_encoding_in_small_groups_gives_the_same_states() -> None:
-    reader, batch = lively(variant=Variant(first_k=4)), random_batch((5, 0, 7))
+@pytest.mark.parametrize("bert", [False, True])
+def test_encoding_in_small_groups_gives_the_same_states(bert: bool) -> None:
+    reader, batch = lively(variant=Variant(first_k=4), bert=bert), random_batch((5, 0, 7))
     whole = reader.encode(batch)
     assert whole[1].states.shape == (0, 32) and whole[1].lengths == []
     for at_a_time in (1, 9, 20):  # fewer than a passage, about one, a few
@@ -134,9 +135,9 @@ def test_another_order_of_passages_changes_no_logits() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
-def test_a_question_reads_all_its_passages_and_no_other_question_s(skt: bool) -> None:
-    reader, batch = lively(skt=skt, std=0.3), random_batch((2, 3))
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
+def test_a_question_reads_all_its_passages_and_no_other_question_s(skt: bool, bert: bool) -> None:
+    reader, batch = lively(skt=skt, bert=bert, std=0.3), random_batch((2, 3))
     before = reader(batch)[1]
     start = sum(batch.lengths[:4])
     for place, passage in ((0, 0), (start, 4)):  # the first token of the first and the last passage
@@ -179,10 +180,11 @@ def test_gradients_equal_those_of_the_padded_twin(skt: bool) -> None:
         assert own[name].grad.abs().max() > 1e-4, name
 
 
-def test_checkpointed_layers_give_the_same_gradients() -> None:
-    gradients = []
+@pytest.mark.parametrize("bert", [False, True])
+def test_checkpointed_layers_give_the_same_gradients(bert: bool) -> None:
+    reader, gradients = lively(1, bert=bert).train(), []
     for checkpointing in (False, True):
-        reader = lively(1).train()
+        reader.zero_grad()
         reader.encoder.checkpointing = checkpointing
         reader(random_batch())[0].backward()
         gradients.append([p.grad for p in reader.parameters()])
@@ -239,10 +241,12 @@ def slow_scores(reader: FusionReader, encoded: Encoded) -> list[float]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("absorbed", [False, True])
-@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_scores_equal_a_slow_walk_over_heads_and_states(variant: Variant, skt: bool, absorbed: bool) -> None:
-    reader = lively(4, variant, skt=skt, std=0.3)
+def test_scores_equal_a_slow_walk_over_heads_and_states(
+    variant: Variant, skt: bool, bert: bool, absorbed: bool
+) -> None:
+    reader = lively(4, variant, skt=skt, bert=bert, std=0.3)
     encoded = reader.encode(random_batch((3, 1, 2)))
     for found, one in zip(score_passages(reader, encoded, absorbed=absorbed), encoded, strict=True):
         assert found == pytest.approx(slow_scores(reader, one), abs=1e-5)
@@ -275,11 +279,11 @@ def slow_variant(reader: FusionReader, encoded: Encoded, how: str, labels: list[
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("how", ["answer", "max", "norm"])
-def test_other_scores_equal_a_slow_walk(how: str, variant: Variant, skt: bool) -> None:
-    reader = lively(4, variant, skt=skt, std=0.3)
+def test_other_scores_equal_a_slow_walk(how: str, variant: Variant, skt: bool, bert: bool) -> None:
+    reader = lively(4, variant, skt=skt, bert=bert, std=0.3)
     encoded = reader.encode(random_batch((3, 1, 2)))
     labels = torch.tensor([[5, 9, 1], [7, 1, -100], [4, 1, -100]])
     expected = [

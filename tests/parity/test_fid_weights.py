@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.twins import Twin, enliven, gpt2_config, lively, random_batch, t5_config
+from support.twins import PARTS, Twin, enliven, gpt2_config, lively, random_batch, t5_config
 from transformers import (
     BertConfig,
     BertModel,
@@ -252,10 +252,10 @@ def test_cross_attention_that_a_reader_never_had_is_named(tmp_path: Path) -> Non
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
 @pytest.mark.parametrize("variant", [Variant(), ALL])
-def test_a_saved_reader_is_the_same_to_the_bit(variant: Variant, skt: bool, tmp_path: Path) -> None:
-    reader = lively(3, variant, skt=skt)
+def test_a_saved_reader_is_the_same_to_the_bit(variant: Variant, skt: bool, bert: bool, tmp_path: Path) -> None:
+    reader = lively(3, variant, skt=skt, bert=bert)
     save_reader_model(reader, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     opened = open_reader_model(str(tmp_path)).eval()
@@ -264,7 +264,9 @@ def test_a_saved_reader_is_the_same_to_the_bit(variant: Variant, skt: bool, tmp_
     assert all(torch.equal(weight, reader.state_dict()[name]) for name, weight in opened.state_dict().items())
     assert torch.equal(opened(random_batch())[1], reader(random_batch())[1])
     assert all(weight.requires_grad for weight in opened.parameters())
-    assert "fusion" in json.loads((tmp_path / "config.json").read_text()) or (variant == Variant() and not skt)
+    assert "fusion" in json.loads((tmp_path / "config.json").read_text()) or (
+        variant == Variant() and not skt and not bert
+    )
 
 
 # --- GPT-2 and FiDSKT -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.twins import Twin, lively, questions_of, random_batch
+from support.twins import PARTS, Twin, lively, questions_of, random_batch
 from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.fid.attention import pays_to_absorb
@@ -21,13 +21,13 @@ SEEDS = range(12)
 LIGHT = Variant(first_k=3, cross_layers=(2,), n_kv_heads=2)
 
 
-def sharp(seed: int, variant: Variant | None = None, *, skt: bool = False) -> FusionReader:
+def sharp(seed: int, variant: Variant | None = None, *, skt: bool = False, bert: bool = False) -> FusionReader:
     """Return a reader of 14 words that is sure of many tokens, so that answers end at different lengths."""
-    reader = lively(seed, variant, skt=skt, std=0.3, vocab_size=14)
+    reader = lively(seed, variant, skt=skt, bert=bert, std=0.3, vocab_size=14)
     with torch.no_grad():
         tokens = reader.wte if skt else reader.shared
         tokens.weight.mul_(1.0 if skt else 6.0)
-        tokens.weight[1] *= 1.5  # the end
+        tokens.weight[1] *= 4.0 if bert else 1.5  # the end
     return reader
 
 
@@ -90,11 +90,11 @@ def test_greedy_answers_equal_transformers(absorbed: bool) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
-def test_greedy_answers_equal_the_whole_beginning_read_again_each_time(skt: bool) -> None:
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
+def test_greedy_answers_equal_the_whole_beginning_read_again_each_time(skt: bool, bert: bool) -> None:
     lengths = set()
     for seed in SEEDS[:6]:
-        reader, batch = sharp(seed, LIGHT, skt=skt), asked(seed)
+        reader, batch = sharp(seed, LIGHT, skt=skt, bert=bert), asked(seed)
         twin = Twin(reader)
         for answer, alone in zip(answers(reader, batch, Decoding(6)), questions_of(batch), strict=True):
             ids, shares = twin.greedy(alone, 6)

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from support.twins import VARIANTS, close, lively, random_batch
+from support.twins import PARTS, VARIANTS, close, lively, random_batch
 
 from kofid.errors import InputError
 from kofid.reader.fid.config import Decoding, Variant
@@ -53,10 +53,10 @@ def test_sixteen_bits_stay_sixteen() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("skt", [False, True])
+@pytest.mark.parametrize(("skt", "bert"), PARTS)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_reader_in_8_bits_says_nearly_the_same(variant: Variant, skt: bool) -> None:
-    reader, batch = lively(3, variant, skt=skt, std=0.1), random_batch((3, 1))
+def test_a_reader_in_8_bits_says_nearly_the_same(variant: Variant, skt: bool, bert: bool) -> None:
+    reader, batch = lively(3, variant, skt=skt, bert=bert, std=0.1), random_batch((3, 1))
     plain = reader(batch)[1]
     states = [encoded.states for encoded in reader.encode(batch)]
     half, whole = copy.deepcopy(reader), copy.deepcopy(reader)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from kofid.reader.fid.batch import Batch
@@ -44,6 +44,18 @@ _GPT2 = {
     "embd_pdrop": 0.0,
     "attn_pdrop": 0.0,
 }
+_BERT = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+# Of what a reader can be made: (skt, bert), so a T5 or a GPT-2 decodes, and a T5 or a BERT encodes.
+PARTS = [(False, False), (True, False), (False, True), (True, True)]
 # Each option of a reader alone, and all together.
 VARIANTS = [
     Variant(),
@@ -67,6 +79,10 @@ def gpt2_config(**changes: object) -> GPT2Config:
     return GPT2Config(**_GPT2 | changes)
 
 
+def bert_config(**changes: object) -> BertConfig:
+    return BertConfig(**_BERT | changes)
+
+
 @torch.no_grad()
 def enliven(model: Any, seed: int = 0, std: float = 0.15) -> Any:
     """Give all weights values so large that answers vary; vectors (norms, biases) vary about what they are."""
@@ -78,10 +94,21 @@ def enliven(model: Any, seed: int = 0, std: float = 0.15) -> Any:
 
 
 def lively(
-    seed: int = 0, variant: Variant | None = None, *, skt: bool = False, std: float = 0.15, **t5: object
+    seed: int = 0,
+    variant: Variant | None = None,
+    *,
+    skt: bool = False,
+    bert: bool = False,
+    std: float = 0.15,
+    **t5: object,
 ) -> FusionReader:
-    """Return a small FiDT5 or FiDSKT whose answers vary."""
-    return enliven(FusionReader(t5_config(**t5), variant, gpt2_config() if skt else None), seed, std)
+    """Return a small fusion reader whose answers vary, of a T5 or, with ``skt`` and ``bert``, other parts."""
+    if not bert:
+        return enliven(FusionReader(t5_config(**t5), variant, gpt2_config() if skt else None), seed, std)
+    torch.manual_seed(seed)  # biases vary about what they begin as, which is random
+    decoder = t5_config(**t5)
+    encoder = bert_config(vocab_size=decoder.vocab_size)
+    return enliven(FusionReader(encoder, variant, gpt2_config() if skt else decoder), seed, std)
 
 
 def random_batch(n_passages: Sequence[int] = (3, 1, 2), seed: int = 1, longest: int = 12) -> Batch:
@@ -114,19 +141,25 @@ class Twin:
 
     def __init__(self, reader: FusionReader) -> None:
         self.reader = reader
-        self.t5 = T5ForConditionalGeneration(copy.deepcopy(reader.config)).eval()
         weights = _repeated(reader)
         encoder = {n: w for n, w in weights.items() if n.startswith(("encoder.", "shared."))}
-        if reader.decoder_config is None:
-            own = {n: torch.zeros_like(w) for n, w in self.t5.state_dict().items() if "EncDecAttention" in n}
-            norms = {n: w for n, w in self.t5.state_dict().items() if n.endswith("layer.1.layer_norm.weight")}
+        if isinstance(reader.config, BertConfig):
+            self.encoder = BertModel(copy.deepcopy(reader.config), add_pooling_layer=False).eval()
+            self.encoder.load_state_dict(_as_bert(encoder))
+            weights = {n: w for n, w in weights.items() if not n.startswith("encoder.")}
+        else:
+            self.t5 = T5ForConditionalGeneration(copy.deepcopy(reader.config)).eval()
+            self.t5.load_state_dict(encoder, strict=False)
+            self.encoder = self.t5.encoder
+        if not reader.joined:
+            if isinstance(reader.config, BertConfig):
+                self.t5 = T5ForConditionalGeneration(copy.deepcopy(reader.decoder_config)).eval()
+            absent = {n: w * 0 if "EncDecAttention" in n else w for n, w in self.t5.state_dict().items()}
             if reader.lm_head is not None:
                 self.t5.lm_head.weight = torch.nn.Parameter(reader.lm_head.weight.detach().clone())
             tied = {f"{part}.embed_tokens.weight": weights["shared.weight"] for part in ("encoder", "decoder")}
-            weights = {"lm_head.weight": weights["shared.weight"]} | norms | own | tied | weights
-            self.t5.load_state_dict(weights)
+            self.t5.load_state_dict(absent | {"lm_head.weight": weights["shared.weight"]} | tied | weights)
         else:
-            self.t5.load_state_dict(encoder, strict=False)
             config = copy.deepcopy(reader.decoder_config)
             config.add_cross_attention = True
             self.gpt2 = GPT2LMHeadModel(config).eval()
@@ -140,7 +173,7 @@ class Twin:
         longest, most = max(batch.lengths), max(batch.n_passages)
         ids = torch.stack([pad(row, (0, longest - len(row))) for row in batch.input_ids.split(batch.lengths)])
         mask = (torch.arange(longest) < torch.tensor(batch.lengths)[:, None]).long()
-        states = self.t5.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.reader.variant.first_k:
             mask[:, self.reader.variant.first_k :] = 0
         wide = [pad(s, (0, 0, 0, 0, 0, most - len(s))).flatten(0, 1) for s in states.split(batch.n_passages)]
@@ -149,7 +182,7 @@ class Twin:
 
     def decode(self, states: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Return logits (n_questions, n_tokens, n_vocabulary) of decoder ids, without any cache."""
-        if self.reader.decoder_config is None:
+        if not self.reader.joined:
             outputs = BaseModelOutput(states)
             return self.t5(encoder_outputs=outputs, attention_mask=mask, decoder_input_ids=ids, use_cache=False).logits
         states = self.reader.bridge(states)
@@ -188,6 +221,13 @@ def _repeated(reader: FusionReader) -> dict[str, torch.Tensor]:
             weights[name] = torch.cat([h for h in heads for _ in range(attention.n_heads // attention.n_kv_heads)])
         else:
             weights[name] = weight
+    return weights
+
+
+def _as_bert(encoder: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the encoder's weights as a Transformers BERT names them."""
+    weights = {n.replace("encoder.embeddings.", "embeddings."): w for n, w in encoder.items()}
+    weights["embeddings.word_embeddings.weight"] = weights.pop("shared.weight")
     return weights
 
 

@@ -34,7 +34,10 @@ def run(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="MODEL", help=say("T5, 또는 fresh:thin|small", "A T5, or fresh:thin|small"))
+        str,
+        typer.Option(
+            metavar="MODEL", help=say("T5나 BERT, 또는 fresh:thin|small", "A T5 or BERT, or fresh:thin|small")
+        ),
     ] = "fresh:thin",
     decoder: Annotated[
         str | None, typer.Option(metavar="MODEL", help=say("FiDSKT의 GPT-2", "The GPT-2 of FiDSKT"))

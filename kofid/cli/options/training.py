@@ -37,8 +37,8 @@ ReaderModel = Annotated[
     typer.Option(
         metavar="MODEL",
         help=say(
-            "T5 디렉터리나 이름, 또는 fresh:tiny|mini|compact|small",
-            "T5 directory or name, or fresh:tiny|mini|compact|small",
+            "T5나 BERT의 디렉터리나 이름, 또는 fresh:tiny|mini|compact|small",
+            "Directory or name of a T5 or BERT, or fresh:tiny|mini|compact|small",
         ),
     ),
 ]
@@ -81,7 +81,10 @@ Morphemes = Annotated[
     ),
 ]
 DecoderLayers = Annotated[
-    int | None, typer.Option("--decoder-layers", min=1, help=say("fresh: 디코더 층 수", "fresh: layers of the decoder"))
+    int | None,
+    typer.Option(
+        "--decoder-layers", min=1, help=say("fresh, BERT: 새 디코더의 층 수", "fresh, BERT: layers of the new decoder")
+    ),
 ]
 MaxTokens = Annotated[
     int | None,

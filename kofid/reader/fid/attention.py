@@ -30,6 +30,8 @@ class Attention(nn.Module):
     queries start out small instead).
     """
 
+    projections = ("q", "k", "v", "o")
+
     def __init__(
         self, d_model: int, n_heads: int, n_kv_heads: int, d_head: int, *, scale: float = 1.0, bias: bool = False
     ) -> None:
@@ -66,18 +68,6 @@ class Attention(nn.Module):
         if bias is not None:
             bias = bias.reshape(self.n_kv_heads, -1, bias.shape[-1])
         return softmax_attention(q, k, v, self.scale, bias)
-
-    def attend_packed(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
-        """Return self-attention within each of the sequences packed in ``hidden`` (n, d_model): (n, n_heads x d_head).
-
-        ``bias`` (n_heads, longest, longest). ``o`` is left to the caller, so that one product serves all sequences.
-        """
-        projected = (part(hidden).split(list(lengths)) for part in (self.q, self.k, self.v))
-        context = []
-        for n, *qkv in zip(lengths, *projected, strict=True):
-            q, k, v = (x.view(n, -1, self.d_head).transpose(0, 1) for x in qkv)
-            context.append(self.concatenate(self.attend(q, k, v, bias[:, :n, :n])))
-        return torch.cat(context)
 
     def attend_causally(
         self, hidden: torch.Tensor, bias: torch.Tensor, past: KeysValues | None
@@ -190,6 +180,27 @@ def pays_to_absorb(attentions: Sequence[CrossAttention | None], n_tokens: int) -
     once = 2 * attention.n_kv_heads * attention.d_head * d_model
     more = 2 * attention.n_heads * (d_model - attention.d_head)
     return more * n_tokens < once
+
+
+def attend_packed(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    lengths: Sequence[int],
+    d_head: int,
+    scale: float,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return attention within each of the sequences of ``lengths``, whose q, k and v (n, n_heads x d_head) are packed; like ``q``.
+
+    ``bias`` (n_heads, longest, longest). So the projections before and after are one product for all sequences.
+    """
+    context = []
+    for n, *qkv in zip(lengths, *(x.split(list(lengths)) for x in (q, k, v)), strict=True):
+        queries, keys, values = (x.view(n, -1, d_head).transpose(0, 1) for x in qkv)
+        attended = softmax_attention(queries, keys, values, scale, None if bias is None else bias[:, :n, :n])
+        context.append(attended.transpose(0, 1).flatten(1))
+    return torch.cat(context)
 
 
 def softmax_attention(

@@ -73,14 +73,14 @@ def convert_checkpoint(
     decoder_tokenizer = None if decoder is None else _tokenizer(decoder)
     model = open_checkpoint(folder, decoder, variant, allow_pickle=allow_pickle)
     second = decoder_folder(folder)
-    if decoder_tokenizer is None and model.decoder_config is not None and second.is_dir():
+    if decoder_tokenizer is None and model.joined and second.is_dir():
         decoder_tokenizer = open_tokenizer(str(second))
     _check_size(encoder_tokenizer, model.config.vocab_size)
-    if decoder_tokenizer is not None and model.decoder_config is not None:
+    if decoder_tokenizer is not None:
         _check_size(decoder_tokenizer, model.decoder_config.vocab_size)
     max_tokens = max_tokens or int(stored.get("max_tokens", PASSAGE_TOKENS))
     settings: dict[str, Any] = {
-        "reader": (ReaderKind.T5 if model.decoder_config is None else ReaderKind.SKT).value,
+        "reader": (ReaderKind.SKT if model.joined else ReaderKind.T5).value,
         "model": str(checkpoint),
         "decoder": None if decoder is None else str(decoder),
         "tokenizer": tokenizer,

@@ -31,14 +31,27 @@ def token_rows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tok
     if not texts:
         return []
     rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
-    # The tokens around every text: T5's end token, a BERT's [CLS] and [SEP].
+    _, n_after = _n_around(tokenizer)
+    return [
+        row if len(row) <= max_tokens else [*row[: max_tokens - n_after], *row[len(row) - n_after :]] for row in rows
+    ]
+
+
+def target_rows(tokenizer: PreTrainedTokenizerBase, targets: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Return the token ids of each target, at most ``max_tokens``, as ``token_rows`` but from the first word on.
+
+    Nothing that a tokenizer puts before a text is written: the decoder starts from a token of its own.
+    """
+    n_before, _ = _n_around(tokenizer)
+    return [row[n_before:] for row in token_rows(tokenizer, targets, max_tokens + n_before)]
+
+
+def _n_around(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Return how many tokens stand before and after every text: none and T5's end token, a BERT's [CLS] and [SEP]."""
     frame: list[int] = tokenizer("")["input_ids"]
-    cut = []
-    for row in rows:
-        # How many of a row's last tokens are the frame's, and so stay when it is cut: the longest common ending.
-        n_end = next((n for n in range(len(frame), 0, -1) if row[-n:] == frame[-n:]), 0)
-        cut.append(row if len(row) <= max_tokens else [*row[: max_tokens - n_end], *row[len(row) - n_end :]])
-    return cut
+    framed: list[int] = tokenizer("0")["input_ids"]
+    n_before = next((i for i, (a, b) in enumerate(zip(frame, framed, strict=False)) if a != b), len(frame))
+    return n_before, len(frame) - n_before
 
 
 def encode_inputs(
@@ -70,9 +83,10 @@ def encode_inputs(
     if pieces is None:
         return Batch(ids, lengths, n_passages)
     # "question: ..." alone is taken to have the tokens that it has at the beginning of an input: a space comes after it
-    # there, and tokenizers of the T5 kind put that into the next token.
+    # there, and tokenizers of the T5 kind put that into the next token. What stands before it counts as the question's.
     beginnings = tokenizer([f"question: {q}" for q in questions], add_special_tokens=False, verbose=False)["input_ids"]
-    n_tokens = [len(beginning) for beginning, n in zip(beginnings, n_passages, strict=True) for _ in range(n)]
+    n_before, _ = _n_around(tokenizer)
+    n_tokens = [n_before + len(row) for row, n in zip(beginnings, n_passages, strict=True) for _ in range(n)]
     n_question = [min(n, length) for n, length in zip(n_tokens, lengths, strict=True)]
     features = [pieces.features(np.array(row), n) for row, n in zip(rows, n_question, strict=True)]
     matches = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *features]))
@@ -96,7 +110,7 @@ def encode_targets(
 
     from kofid.reader.fid.batch import IGNORED
 
-    rows = token_rows(tokenizer, targets, max_tokens)
+    rows = target_rows(tokenizer, targets, max_tokens)
     end = tokenizer.eos_token_id
     if pieces is not None and batch is not None:
         rows = [

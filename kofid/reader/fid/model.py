@@ -1,9 +1,9 @@
 """Fusion-in-Decoder (Izacard and Grave 2021): passages are encoded apart and fused in the decoder's cross-attention.
 
 One model for all its variants. FiD-Light (Hofstaetter et al. 2023) keeps the first k states of each passage; FiDO (de Jong
-et al. 2023) gives cross-attention to few decoder layers and shares key-value heads; FiDSKT joins a T5 encoder to a GPT-2
-decoder. They combine freely. Only in decoding one thing excludes another: answers cannot be held to passages of which
-``first_k`` states are kept (see ``kofid.reader.fid.config.Decoding``), and FiDSKT cannot copy.
+et al. 2023) gives cross-attention to few decoder layers and shares key-value heads; FiDSKT has a GPT-2 for its decoder. The
+encoder is a T5's or a BERT. They combine freely. Only in decoding one thing excludes another: answers cannot be held to
+passages of which ``first_k`` states are kept (see ``kofid.reader.fid.config.Decoding``), and FiDSKT cannot copy.
 
 Words of this room:
 
@@ -38,12 +38,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, T5Config
+from transformers import BertConfig, GPT2Config, T5Config
 
 from kofid.errors import UsageError
 from kofid.language import say, setting
 from kofid.reader.fid.attention import DecoderOutput, EncoderMemory, LayerMemories, Past
 from kofid.reader.fid.batch import IGNORED, Batch, Encoded
+from kofid.reader.fid.bert import BertEncoder
 from kofid.reader.fid.config import Variant
 from kofid.reader.fid.copying import Copying
 from kofid.reader.fid.gpt2 import GPT2Decoder
@@ -55,36 +56,40 @@ ENCODED_AT_A_TIME = 1_024
 
 
 class FusionReader(nn.Module):
-    """Encoder, decoder and output layer, with T5's parameter names where the decoder is T5's.
+    """Encoder, decoder and output layer, with the parameter names of T5's and BERT's checkpoints.
 
-    ``decoder_config`` None: FiDT5; a GPT2Config: FiDSKT, where a linear bridge leads from encoder states to the decoder.
-    ``own_output``: the output layer has weights of its own, else those of the token embeddings.
+    ``config`` is the encoder's: a T5's or a BERT's; ``decoder_config`` the decoder's, None where one T5 is both (FiDT5). A
+    T5 decoder writes in the encoder's tokens and shares their embeddings; a GPT-2 (FiDSKT) has tokens of its own, and a
+    linear bridge leads to it from the encoder's states. ``own_output``: the output layer has weights of its own, else
+    those of the token embeddings.
     """
 
     def __init__(
         self,
-        config: T5Config,
+        config: T5Config | BertConfig,
         variant: Variant | None = None,
-        decoder_config: GPT2Config | None = None,
+        decoder_config: T5Config | GPT2Config | None = None,
         *,
         own_output: bool = False,
     ) -> None:
         super().__init__()
         variant = variant or Variant()
+        decoder_config = decoder_config or _both(config)
         self.config, self.decoder_config, self.variant = config, decoder_config, variant
-        n_layers = decoder_config.n_layer if decoder_config else config.num_decoder_layers
-        n_heads = decoder_config.n_head if decoder_config else config.num_heads
-        cross_layers, n_kv_heads = variant.resolve(n_layers, n_heads)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        self.encoder = T5Encoder(config)
-        if decoder_config is None:
-            self.decoder: T5Decoder | GPT2Decoder = T5Decoder(config, cross_layers, n_kv_heads)
+        self.shared = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.encoder: T5Encoder | BertEncoder = (
+            T5Encoder(config) if isinstance(config, T5Config) else BertEncoder(config)
+        )
+        if isinstance(decoder_config, T5Config):
+            layers = variant.resolve(decoder_config.num_decoder_layers, decoder_config.num_heads)
+            self.decoder: T5Decoder | GPT2Decoder = T5Decoder(decoder_config, *layers)
         else:
-            self.decoder = GPT2Decoder(decoder_config, cross_layers, n_kv_heads)
-            self.bridge = nn.Linear(config.d_model, decoder_config.n_embd)
+            layers = variant.resolve(decoder_config.n_layer, decoder_config.n_head)
+            self.decoder = GPT2Decoder(decoder_config, *layers)
+            self.bridge = nn.Linear(config.hidden_size, decoder_config.n_embd)
             self.wte = nn.Embedding(decoder_config.vocab_size, decoder_config.n_embd)
-        self.match = nn.Embedding(N_FEATURES, config.d_model) if variant.match else None
-        if variant.copying and decoder_config is not None:
+        self.match = nn.Embedding(N_FEATURES, config.hidden_size) if variant.match else None
+        if variant.copying and self.joined:
             option = setting("copying")
             raise UsageError(
                 say(
@@ -92,7 +97,7 @@ class FusionReader(nn.Module):
                     f"{option} is only for readers that write answers in the passages' tokens (not for skt)",
                 )
             )
-        self.copying = Copying(config.d_model) if variant.copying else None
+        self.copying = Copying(config.hidden_size) if variant.copying else None
         tokens = self.token_embedding
         self.lm_head: nn.Module | None = (
             nn.Linear(tokens.embedding_dim, tokens.num_embeddings, bias=False) if own_output else None
@@ -104,21 +109,27 @@ class FusionReader(nn.Module):
         return self.shared.weight.device
 
     @property
+    def joined(self) -> bool:
+        """Whether the decoder is a GPT-2, which has tokens of its own (FiDSKT)."""
+        return isinstance(self.decoder, GPT2Decoder)
+
+    @property
     def start_token(self) -> int:
         """The token that decoding starts from."""
-        token = self.decoder_config.bos_token_id if self.decoder_config else self.config.decoder_start_token_id
+        config = self.decoder_config
+        token = config.decoder_start_token_id if isinstance(config, T5Config) else config.bos_token_id
         return int(token if token is not None else self.config.pad_token_id or 0)
 
     @property
     def end_token(self) -> int:
         """The token that ends an answer."""
-        token = self.decoder_config.eos_token_id if self.decoder_config else self.config.eos_token_id
+        token = self.decoder_config.eos_token_id
         return int(token[0] if isinstance(token, list) else token)
 
     @property
     def token_embedding(self) -> nn.Embedding:
         """The decoder's token embeddings."""
-        return self.wte if self.decoder_config else self.shared
+        return self.wte if self.joined else self.shared
 
     # --- encoding ---
 
@@ -137,9 +148,9 @@ class FusionReader(nn.Module):
     def _fuse(self, states: list[torch.Tensor], ids: list[torch.Tensor], n_question: list[int] | None) -> Encoded:
         """Return one question's passages, of states (n, d_model) and ids (n,) each, packed for the decoder."""
         lengths = [len(passage) for passage in states]
-        packed = torch.cat(states) if states else self.shared.weight.new_zeros(0, self.config.d_model)
+        packed = torch.cat(states) if states else self.shared.weight.new_zeros(0, self.config.hidden_size)
         packed_ids = torch.cat(ids) if ids else torch.zeros(0, dtype=torch.long, device=self.device)
-        packed = packed if self.decoder_config is None else self.bridge(packed)
+        packed = self.bridge(packed) if self.joined else packed
         return Encoded(packed, lengths, packed_ids, n_question)
 
     def _first_k(self, passage: torch.Tensor) -> torch.Tensor:
@@ -215,8 +226,8 @@ class FusionReader(nn.Module):
         return logits if self.copying is None else self.copying(hidden, logits, encoded)
 
     def _vocabulary_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        if self.decoder_config is None and self.config.scale_decoder_outputs:
-            hidden = hidden * self.config.d_model**-0.5
+        if isinstance(self.decoder_config, T5Config) and self.decoder_config.scale_decoder_outputs:
+            hidden = hidden * self.decoder_config.d_model**-0.5
         if self.lm_head is not None:
             logits: torch.Tensor = self.lm_head(hidden)
             return logits
@@ -241,3 +252,10 @@ class FusionReader(nn.Module):
         logits = self.logits(hidden, encoded)
         loss = cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED)
         return loss, logits
+
+
+def _both(config: T5Config | BertConfig) -> T5Config:
+    """Return the configuration of a T5 that encodes and decodes."""
+    if not isinstance(config, T5Config):
+        raise ValueError("a BERT does not write: a decoder must be configured")
+    return config

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kofid.errors import UsageError
 from kofid.korean.answer_match import has_answer, normalize_robust
+from kofid.language import say, setting
 from kofid.reader.confidence import Confidence, ConfidenceOf, plain_confidence
 from kofid.reader.fid.config import PASSAGE_TOKENS, Decoding, ScoreMethod
 from kofid.reader.fid.inputs import encode_inputs, encode_targets
@@ -35,7 +37,8 @@ class FiDReader:
 
     ``decoder_tokenizer`` is for answers where the decoder has a vocabulary of its own; ``max_tokens`` are read of a
     passage; ``pieces`` are the tokenizer's, where they are known already. A reader never changes: ``with_options`` gives
-    another one. Several threads may ask it at once. Raises UsageError for a ``decoding`` that the model cannot do.
+    another one. Several threads may ask it at once. Raises UsageError for a ``decoding`` that the model cannot do, and for
+    more ``max_tokens`` than its encoder reads.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class FiDReader:
         self.decoder_tokenizer: Final = _ending_with(decoder_tokenizer or tokenizer, model.end_token)
         self.pieces: Final = pieces or pieces_for(model.variant, tokenizer)
         self.n_context: Final = n_context
-        self.max_tokens: Final = max_tokens
+        self.max_tokens: Final = _readable(max_tokens, model.encoder.max_tokens)
         self.decoding: Final = decoding or Decoding.for_variant(model.variant)
         self.decoding.refuse_first_k(model.variant)
         self.confidence: Final[ConfidenceOf] = confidence or plain_confidence
@@ -220,6 +223,19 @@ class FiDReader:
         )
         with torch.inference_mode():
             return self.model.encode(batch.to(self.model.device))
+
+
+def _readable(max_tokens: int, limit: int | None) -> int:
+    """Return the number of tokens to read of a passage; raise UsageError where the encoder has fewer positions (``limit``)."""
+    if limit is not None and max_tokens > limit:
+        option, most = setting("max_tokens", max_tokens), setting("max_tokens", limit)
+        raise UsageError(
+            say(
+                f"{option}: 이 인코더는 토큰 {limit}개까지 읽습니다 ({most})",
+                f"{option}: this encoder reads at most {limit} tokens ({most})",
+            )
+        )
+    return max_tokens
 
 
 def decoder_folder(directory: Path) -> Path:

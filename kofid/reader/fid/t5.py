@@ -26,6 +26,7 @@ from kofid.reader.fid.attention import (
     KeysValues,
     LayerMemories,
     Past,
+    attend_packed,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Dense(nn.Module):
 
 
 def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the activation that T5's and GPT-2's configurations call ``name``."""
+    """Return the activation that the configurations of T5, BERT and GPT-2 call ``name``."""
     activations: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "relu": functional.relu,
         "gelu": functional.gelu,
@@ -143,13 +144,18 @@ class _EncoderBlock(nn.Module):
 
     def forward(self, hidden: torch.Tensor, lengths: Sequence[int], bias: torch.Tensor) -> torch.Tensor:
         heads = self.attention.SelfAttention
-        context = heads.attend_packed(self.attention.layer_norm(hidden), lengths, bias)
+        normed = self.attention.layer_norm(hidden)
+        context = attend_packed(
+            heads.q(normed), heads.k(normed), heads.v(normed), lengths, heads.d_head, heads.scale, bias
+        )
         result: torch.Tensor = self.layer[1](hidden + self.attention.dropout(heads.o(context)))
         return result
 
 
 class T5Encoder(nn.Module):
-    """T5's encoder, over passages one after another."""
+    """T5's encoder, over passages one after another, of any length."""
+
+    max_tokens = None
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Fusion readers on disk: saved, opened, and their weights fitted to another variant (heads pooled, layers left out).
 
 A folder holds ``config.json`` and ``model.safetensors``. A FiDT5 without options of its own is a plain T5 checkpoint, which
-Transformers opens as it is.
+Transformers opens as it is. Where encoder and decoder are two models, ``config.json`` has both configurations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import GPT2Config, PreTrainedConfig, T5Config
+from transformers import BertConfig, GPT2Config, PreTrainedConfig, T5Config
 
 from kofid.errors import InputError
 from kofid.language import say
@@ -24,13 +24,15 @@ from kofid.reader.fid.attention import pooled_heads
 from kofid.reader.fid.config import Variant
 from kofid.reader.fid.copying import Copying
 from kofid.reader.fid.model import FusionReader
+from kofid.reader.fid.sizes import check_sizes, check_tokens
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
+    from transformers import BertModel, GPT2LMHeadModel, T5ForConditionalGeneration
 
 Weights = dict[str, torch.Tensor]
 WEIGHTS = "model.safetensors"
-_SKT = "kofid-fid-skt"
+# What config.json calls readers of two parts: a T5 and a GPT-2, a BERT and a T5 or GPT-2.
+_SKT, _BERT = "kofid-fid-skt", "kofid-fid-bert"
 # What reading a folder with bad contents ends in: files, weights, and configurations of the wrong types or names.
 _BROKEN = (
     OSError,
@@ -83,8 +85,8 @@ def config_of(name: str) -> dict[str, Any]:
 
 def _not_t5(name: str, kind: object) -> str:
     return say(
-        f"{name}: T5가 아닙니다 (model_type {kind!r}). t5와 mt5 체크포인트를 쓸 수 있습니다.",
-        f"{name}: not a T5 (model_type {kind!r}); there must be a t5 or mt5 checkpoint",
+        f"{name}: T5가 아닙니다 (model_type {kind!r}). t5와 mt5 체크포인트를 쓸 수 있습니다. bert에는 kofid train-reader가 디코더를 붙입니다.",
+        f"{name}: not a T5 (model_type {kind!r}); there must be a t5 or mt5 checkpoint (kofid train-reader gives a bert a decoder)",
     )
 
 
@@ -92,12 +94,13 @@ def save_reader_model(reader: FusionReader, directory: Path) -> None:
     """Write configuration and weights."""
     directory.mkdir(parents=True, exist_ok=True)
     fusion = asdict(reader.variant)
-    if reader.decoder_config is None:
+    if reader.decoder_config is reader.config:
         config: dict[str, Any] = reader.config.to_dict() | {"architectures": ["T5ForConditionalGeneration"]}
         config |= {"fusion": fusion} if reader.variant != Variant() else {}
     else:
+        kind = _BERT if isinstance(reader.config, BertConfig) else _SKT
         parts = {"encoder": reader.config.to_dict(), "decoder": reader.decoder_config.to_dict()}
-        config = {"model_type": _SKT, **parts, "fusion": fusion}
+        config = {"model_type": kind, **parts, "fusion": fusion}
     (directory / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     weights = {name: weight.detach().cpu().contiguous() for name, weight in reader.state_dict().items()}
     save_file(weights, str(directory / WEIGHTS), metadata={"format": "pt"})
@@ -146,10 +149,12 @@ def _open_fusion(config: dict[str, Any], variant: Variant | None, weights: Mappi
         type(value) is type(default) for value, default in zip(astuple(stored), astuple(Variant()), strict=True)
     ):
         raise ValueError(f"fusion: {fusion}")
-    if config.get("model_type") == _SKT:
-        t5, gpt2 = T5Config(**config["encoder"]), GPT2Config(**config["decoder"])
-        return _fitted(t5, variant or stored, weights, gpt2)
-    return _fitted(T5Config(**config), variant or stored, weights)
+    kind = config.get("model_type")
+    if kind not in (_SKT, _BERT):
+        return _fitted(T5Config(**config), variant or stored, weights)
+    encoder = (BertConfig if kind == _BERT else T5Config)(**config["encoder"])
+    writes = T5Config if config["decoder"].get("model_type") == "t5" else GPT2Config
+    return _fitted(encoder, variant or stored, weights, writes(**config["decoder"]))
 
 
 def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
@@ -161,6 +166,13 @@ def from_t5(model: Any, variant: Variant | None = None) -> FusionReader:
     if model.lm_head.weight.data_ptr() == model.shared.weight.data_ptr():
         del weights["lm_head.weight"]
     return _fitted(config, variant, _copies(weights))
+
+
+def from_bert(encoder: BertModel, decoder: T5ForConditionalGeneration, variant: Variant | None = None) -> FusionReader:
+    """Return the reader with the weights of a Transformers BERT, its pooler left out, and of a T5's decoder of its width."""
+    weights = bert_weights(encoder.state_dict())
+    weights |= {name: w for name, w in decoder.state_dict().items() if name.startswith("decoder.")}
+    return _fitted(encoder.config, variant, _copies(weights), decoder.config)
 
 
 def open_gpt2(name: str) -> GPT2LMHeadModel:
@@ -189,7 +201,7 @@ def open_gpt2(name: str) -> GPT2LMHeadModel:
 
 
 def join(encoder: FusionReader, decoder: GPT2LMHeadModel, variant: Variant | None = None) -> FusionReader:
-    """Return the FiDSKT of a FiDT5's encoder and a GPT-2; its bridge and cross-attention are new.
+    """Return the FiDSKT of a fusion reader's encoder and a GPT-2; its bridge and cross-attention are new.
 
     The new layers end in zeros, so that at first the decoder writes as it did alone.
     """
@@ -234,19 +246,27 @@ def gpt2_weights(weights: Weights, d_model: int) -> Weights:
     return renamed
 
 
+def bert_weights(weights: Weights) -> Weights:
+    """Return a BERT's weights by the names that ``FusionReader`` has for them: words apart, the other embeddings the encoder's."""
+    renamed = {name.replace("embeddings.", "encoder.embeddings.", 1): weight for name, weight in weights.items()}
+    renamed["shared.weight"] = renamed.pop("encoder.embeddings.word_embeddings.weight")
+    return renamed
+
+
 def _fitted(
-    config: T5Config,
+    config: T5Config | BertConfig,
     variant: Variant | None,
     weights: Mapping[str, torch.Tensor],
-    decoder: GPT2Config | None = None,
+    decoder: T5Config | GPT2Config | None = None,
 ) -> FusionReader:
     """Return a reader with ``weights``: those it has no place for are left out, key-value heads pooled."""
-    _check_sizes(config, decoder, len(weights))
+    check_sizes(config, decoder, len(weights))
     with torch.device("meta"):
         reader = FusionReader(config, variant, decoder, own_output="lm_head.weight" in weights)
-    _check_tokens(reader)
+    check_tokens(reader)
     added = _added(reader, weights)
-    d_head = config.d_kv if decoder is None else decoder.n_embd // decoder.n_head
+    writer = reader.decoder_config
+    d_head = writer.d_kv if isinstance(writer, T5Config) else writer.n_embd // writer.n_head
     fitted: Weights = {}
     for name, place in reader.state_dict().items():
         if name in added:
@@ -262,51 +282,6 @@ def _fitted(
     return reader
 
 
-_SIZES = (
-    "vocab_size", "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers",
-    "relative_attention_num_buckets", "relative_attention_max_distance",
-)  # fmt: skip
-_GPT2_SIZES = ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")
-_LAYERS = ("num_layers", "num_decoder_layers", "n_layer")
-# More than any model has in one dimension; a configuration that says more would only fill the memory.
-_LARGEST = 10_000_000
-
-
-def _check_sizes(config: T5Config, decoder: GPT2Config | None, n_weights: int) -> None:
-    """Raise InputError for sizes that no model with so many weights can have."""
-    for part, names in ((config, _SIZES), (decoder, _GPT2_SIZES)):
-        for name in names if part is not None else ():
-            value = getattr(part, name)
-            if type(value) is not int or not 0 < value <= (n_weights if name in _LAYERS else _LARGEST):
-                raise _odd(name, value)
-    exact = config.relative_attention_num_buckets // 2  # see ``position_bias``
-    if exact < 2 or config.relative_attention_max_distance <= exact:
-        raise _odd("relative_attention_num_buckets", config.relative_attention_num_buckets)
-    if decoder is not None and decoder.n_embd % decoder.n_head:
-        raise _odd("n_head", decoder.n_head)
-
-
-def _check_tokens(reader: FusionReader) -> None:
-    """Raise InputError where the tokens that begin and end an answer are none of the vocabulary's."""
-    config = reader.decoder_config or reader.config
-    for name in ("start_token", "end_token"):
-        try:
-            token = getattr(reader, name)
-        except (TypeError, ValueError, IndexError) as error:
-            raise _odd(name, None) from error
-        if not 0 <= token < config.vocab_size:
-            raise _odd(name, token)
-
-
-def _odd(name: str, value: object) -> InputError:
-    return InputError(
-        say(
-            f"config.json: {name} {value!r}: 그런 모델은 있을 수 없습니다",
-            f"config.json: {name} {value!r}: no model can be so",
-        )
-    )
-
-
 def _added(reader: FusionReader, weights: Mapping[str, torch.Tensor]) -> Weights:
     """Return first weights of what a checkpoint lacks since it neither matches nor copies: they change next to nothing."""
     added: Weights = {}
@@ -316,7 +291,7 @@ def _added(reader: FusionReader, weights: Mapping[str, torch.Tensor]) -> Weights
     if reader.copying is not None and "copying.query.weight" not in weights:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same reader each time it is opened
-            copying = Copying(reader.config.d_model)
+            copying = Copying(reader.config.hidden_size)
             copying.start(fresh=False)
         added |= {f"copying.{name}": weight.to(dtype) for name, weight in copying.state_dict().items()}
     return added
