@@ -47,7 +47,7 @@ READING_SETTINGS: dict[ReaderKind, frozenset[str]] = {
     ReaderKind.SINGLE: _DECODING | {"device", "n_context"},
     ReaderKind.EXTRACTIVE: frozenset({"device", "n_context"}),
     ReaderKind.SPAN: frozenset(),
-    ReaderKind.JOINT: frozenset(),
+    ReaderKind.JOINT: frozenset({"n_windows"}),
 }
 
 

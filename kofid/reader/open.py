@@ -119,7 +119,7 @@ def _open_span(source: _Source, device: str, n_context: int, options: ReadingOpt
 
 def _open_joint(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:
     from kofid.reader.joint.confidence import FORMAT_VERSION, Settings
-    from kofid.reader.joint.reader import JointReader
+    from kofid.reader.joint.reader import MAX_WINDOWS, JointReader
 
     stored = source.settings.get("joint")
     if not isinstance(stored, dict):
@@ -136,7 +136,7 @@ def _open_joint(source: _Source, device: str, n_context: int, options: ReadingOp
         settings = Settings.parse(stored)
     except (KeyError, TypeError, ValueError) as error:
         raise _corrupt(f"{source.name}: joint {stored!r}") from error
-    return JointReader.load(Path(source.name), settings)
+    return JointReader.load(Path(source.name), settings, max_windows=options.n_windows or MAX_WINDOWS)
 
 
 def _open_extractive(source: _Source, device: str, n_context: int, options: ReadingOptions) -> Reader:

@@ -13,7 +13,7 @@ import kofid
 from kofid.cli import console
 from kofid.cli.options.common import Correct, Device, Encoding, Full, Json, Limit, Questions, Verify, questions_of
 from kofid.cli.options.groups import takes_groups
-from kofid.cli.options.reading import READING, SUITED
+from kofid.cli.options.reading import FAST_WINDOWS, READING, SUITED, Fast
 from kofid.cli.options.search import Mode
 from kofid.errors import UsageError
 from kofid.language import say
@@ -75,6 +75,7 @@ def run(
     correct: Correct = True,
     mode: Mode = SearchMode.AUTO,
     reading: Annotated[kofid.ReadingOptions, READING] = SUITED,
+    fast: Fast = False,
     encoding: Encoding = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -86,6 +87,7 @@ def run(
 
     interactive = not questions and sys.stdin.isatty()
     inputs = [] if interactive else questions_of(questions, encoding, limit)
+    reading = replace(reading, n_windows=FAST_WINDOWS) if fast else reading
     options = kofid.PipelineOptions(
         reader=None if context_only else reader, mode=mode, k=k, correct=correct, device=device, reading=reading
     )

@@ -26,7 +26,7 @@ from kofid.cli.options.common import (
     writable,
 )
 from kofid.cli.options.groups import takes_groups
-from kofid.cli.options.reading import READING, SUITED
+from kofid.cli.options.reading import FAST_WINDOWS, READING, SUITED, Fast
 from kofid.cli.options.search import Mode
 from kofid.errors import UsageError
 from kofid.language import say
@@ -103,6 +103,7 @@ def run(
     mode: Mode = SearchMode.AUTO,
     correct: Correct = True,
     reading: Annotated[kofid.ReadingOptions, READING] = SUITED,
+    fast: Fast = False,
     seed: Seed = 1,
     encoding: Encoding = None,
     limit: Limit = None,
@@ -114,7 +115,7 @@ def run(
 
     if risk is not None and risk.suffix != ".csv":
         kofid.check_plot(risk)
-    reading = replace(reading, seed=seed)
+    reading = replace(reading, seed=seed, n_windows=FAST_WINDOWS if fast else reading.n_windows)
     if index is None:
         k = k or kofid.passages_to_read(reader)
         opened = kofid.open_reader(reader, device=device, n_context=k, options=reading)

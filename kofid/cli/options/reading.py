@@ -109,11 +109,28 @@ AnswerTokens = Annotated[
         help=say("답 하나에 쓸 토큰 수 (0: 리더가 정함)", "Tokens of an answer at most (0: as it suits the reader)"),
     ),
 ]
+Windows = Annotated[
+    int,
+    typer.Option(
+        "--windows",
+        min=0,
+        help=say(
+            "joint 리더가 읽을 창의 수 (0: 24). 적으면 빠릅니다",
+            "Windows that the joint reader reads (0: 24); fewer are faster",
+        ),
+    ),
+]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help=say("joint 리더가 창 4개만 읽습니다", "The joint reader reads 4 windows only")),
+]
+FAST_WINDOWS = 4
 # The options of ``kofid.ReadingOptions``.
 READING = Options(
     n_beams=Beams,
     from_passages=FromPassages,
     answer_tokens=AnswerTokens,
+    n_windows=Windows,
     dtype=DType,
     int8=Int8,
     temperature=Temperature,

@@ -163,7 +163,9 @@ class Decoding:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What a user asks of a reader that writes its answers; what is left out is as the reader has it.
+    """What a user asks of a reader; what is left out is as the reader has it.
+
+    ``n_windows`` is how many windows of the passages a joint reader reads (0: 24); all else is for readers that write.
 
     ``dtype`` of its numbers, ``int8`` products, ``n_beams`` (0: the reader's own number). A ``temperature`` above 0 draws
     from the likeliest tokens that make up ``top_p``; 0.0, the default, means that nothing is drawn (in ``Decoding`` a
@@ -181,6 +183,7 @@ class ReadingOptions:
     seed: int = 1
     from_passages: bool | None = None
     answer_tokens: int = 0
+    n_windows: int = 0
 
     def __post_init__(self) -> None:
         if self.temperature and self.n_beams > 1:
