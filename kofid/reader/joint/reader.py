@@ -126,9 +126,13 @@ class JointReader:
         ]
         return Reading(answers, reordered(windows, hits, self._settings.weights.rank_relevance))
 
+    def prepare(self, passages: Sequence[Passage]) -> list[PreparedPassage]:
+        """Return passages ready to be read; they stay so for a while."""
+        return self._passages.prepare(passages)
+
     def read_windows(self, question: str, passages: Sequence[Passage]) -> list[WindowReading]:
         """Return what each window that is read says, in the order of the passages."""
-        prepared = self._passages.prepare(passages)
+        prepared = self.prepare(passages)
         prepared_question = prepare_question(self._encoder.tokenizer, question, analyze(question))
         windows = promising_windows(prepared_question, prepared, self._max_windows)
         tokenizer = self._encoder.tokenizer
