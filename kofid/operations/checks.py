@@ -24,6 +24,7 @@ PACKAGES = (
     "bm25s",
     "rank-bm25",
     "lightgbm",
+    "onnxruntime",
     "ir-measures",
     "matplotlib",
     "faiss-cpu",
