@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,11 +17,10 @@ from kofid.reader.joint.reader import JointReader, WindowReading, distinct_answe
 from kofid.training.calibration import fit_logistic
 from kofid.training.data import is_positive
 from kofid.training.joint import TrainedJoint
-from kofid.types import Example, Passage, Progress, silent
+from kofid.types import Example, Progress, silent
 
-# What is tried: how much relevance and rank count for an answer, and rank for the order of passages.
-_RELEVANCE, _RANK = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 0.05, 0.1, 0.2, 0.3)
-_RANK_RELEVANCE = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+# What is tried: how much the search counts for a passage's relevance, and relevance for an answer.
+_SEARCH, _RELEVANCE = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -62,49 +60,45 @@ def fit_settings(
 def settings_of(reads: Sequence[Read]) -> tuple[Settings, dict[str, float]]:
     """Return the settings that suit what was read, and exact match, F1 and hit@1 (of gold passages) with them.
 
-    Weights are those with the best sum of exact match and F1, then the best mean reciprocal rank. The confidence is fitted to
-    each question as it was read and, for every second one, as it would have been had nothing answered it. Where nothing was
-    read the settings are the default ones.
+    The search counts as much as is best for the mean reciprocal rank of gold passages, relevance as is best for the sum of exact
+    match and F1. The confidence is fitted to each question as it was read and, for every second one, as it would have been had
+    nothing answered it.
     """
     if not reads:
         return Settings(), {}
-    grid = [Weights(relevance, rank) for relevance, rank in product(_RELEVANCE, _RANK)]
+    rankings = {search: _ranking_figures(reads, Weights(search=search)) for search in _SEARCH}
+    search = max(rankings, key=lambda candidate: rankings[candidate][1])
+    grid = [Weights(relevance, search) for relevance in _RELEVANCE]
     weights = max(grid, key=lambda candidate: sum(_answer_figures(reads, candidate)))
-    costs = {cost: _ranking_figures(reads, cost) for cost in _RANK_RELEVANCE}
-    cost = max(costs, key=lambda candidate: costs[candidate][1])
-    settings = Settings(replace(weights, rank_relevance=cost))
+    settings = Settings(weights)
     em, f1 = _answer_figures(reads, weights)
     marks, right = [], []
     for number, read in enumerate(reads):
         for version in (read, read.without_answer()) if number % 2 else (read,):
-            for best in distinct_answers(version.windows, _passages(read), settings)[:1]:
+            for best in distinct_answers(version.windows, read.example.hits, settings)[:1]:
                 marks.append(best.marks)
                 right.append(version is read and robust_match(best.text, read.example.question.answers))
     if marks:
         settings = replace(settings, calibration=Calibration(*fit_logistic(np.array(marks), right)))
-    return settings, {"dev_em": em, "dev_f1": f1, "dev_hit@1": costs[cost][0]}
-
-
-def _passages(read: Read) -> list[Passage]:
-    return [hit.passage for hit in read.example.hits]
+    return settings, {"dev_em": em, "dev_f1": f1, "dev_hit@1": rankings[search][0]}
 
 
 def _answer_figures(reads: Sequence[Read], weights: Weights) -> tuple[float, float]:
     """Return exact match and F1, in percent."""
     em = f1 = 0.0
     for read in reads:
-        best = distinct_answers(read.windows, _passages(read), Settings(weights))[:1]
+        best = distinct_answers(read.windows, read.example.hits, Settings(weights))[:1]
         said, answers = best[0].text if best else "", read.example.question.answers
         em += exact_match(said, answers)
         f1 += character_f1(said, answers)
     return 100 * em / len(reads), 100 * f1 / len(reads)
 
 
-def _ranking_figures(reads: Sequence[Read], cost: float) -> tuple[float, float]:
+def _ranking_figures(reads: Sequence[Read], weights: Weights) -> tuple[float, float]:
     """Return hit@1 and the mean reciprocal rank of gold passages, in percent, where passages are reordered."""
     hit = reciprocal = 0.0
     for read in reads:
-        order = reordered(read.windows, read.example.hits, cost)
+        order = reordered(read.windows, read.example.hits, weights)
         rank = next((i for i, h in enumerate(order, 1) if is_positive(read.example.question, h.passage)), None)
         hit += rank == 1
         reciprocal += 1 / rank if rank else 0.0

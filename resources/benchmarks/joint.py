@@ -90,10 +90,12 @@ def main() -> None:
         fast = reader.read_windows(question, passages)
         seconds["onnxruntime"] += time.perf_counter() - begun
         n_windows += len(windows)
-        best = [distinct_answers(read, passages, Settings())[:1] for read in (slow, fast)]
+        best = [distinct_answers(read, example.hits, Settings())[:1] for read in (slow, fast)]
         spans = [(c[0].span.passage, c[0].span.start, c[0].span.end) if c else None for c in best]
         same_span += spans[0] == spans[1]
-        orders = [[hit.passage.id for hit in reordered(read, example.hits, 0.0)] for read in (slow, fast)]
+        orders = [
+            [hit.passage.id for hit in reordered(read, example.hits, Settings().weights)] for read in (slow, fast)
+        ]
         same_order += orders[0][:5] == orders[1][:5]
         apart += [abs(a.relevance - b.relevance) for a, b in zip(slow, fast, strict=True)]
     n = len(examples)

@@ -11,32 +11,31 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What is added to a span's logits: so much of its window's relevance, less so much for each rank of its passage.
+    """How what is seen adds up.
 
-    ``rank_relevance`` is what a rank costs a passage's relevance when passages are put in a new order.
+    A passage's relevance is that of its best window, a logit, and ``search`` times its share of the best score of the search. A
+    span's score is its logits and ``relevance`` times the relevance of its window and passage.
     """
 
     relevance: float = 1.0
-    rank: float = 0.0
-    rank_relevance: float = 0.0
+    search: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Logistic regression from three marks of an answer to the chance that it is right.
+    """Logistic regression from two marks of an answer to the chance that it is right.
 
     ``share``: the logarithm of the answer's share in the softmax over all distinct answers; ``relevance``: the logit that its
-    window answers the question; ``rest``: that of all other windows, the highest of them (an answer that stands in two is surer).
+    window answers the question.
     """
 
     intercept: float = 0.0
     share: float = 1.0
     relevance: float = 0.5
-    rest: float = 0.0
 
     def confidence(self, marks: np.ndarray) -> np.ndarray:
-        """Return the confidences, (n,), of answers by their ``marks``, (n, 3)."""
-        logits = self.intercept + marks @ np.array([self.share, self.relevance, self.rest])
+        """Return the confidences, (n,), of answers by their ``marks``, (n, 2)."""
+        logits = self.intercept + marks @ np.array([self.share, self.relevance])
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))))
 
 
@@ -59,8 +58,8 @@ class Settings:
     def parse(cls, stored: dict[str, Any]) -> Settings:
         """Return the settings that a manifest holds; raise KeyError, TypeError or ValueError for what are none.
 
-        >>> Settings.parse(Settings(Weights(rank=0.1)).to_json()).weights.rank
-        0.1
+        >>> Settings.parse(Settings(Weights(search=4.0)).to_json()).weights.search
+        4.0
         """
         settings = cls(Weights(**stored["weights"]), Calibration(**stored["calibration"]))
         if not all(abs(value) <= sys.float_info.max for part in astuple(settings) for value in part):

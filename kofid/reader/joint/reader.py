@@ -16,7 +16,7 @@ from kofid.errors import CorruptArtifactError
 from kofid.korean.answer_match import normalize_robust
 from kofid.korean.kiwi import analyze, analyze_many
 from kofid.language import say
-from kofid.reader.joint.confidence import Settings
+from kofid.reader.joint.confidence import Settings, Weights
 from kofid.reader.joint.spans import Span, best_spans
 from kofid.reader.joint.windows import (
     PreparedPassage,
@@ -77,7 +77,7 @@ class Candidate:
     span: Span
     text: str
     score: float
-    marks: tuple[float, float, float]
+    marks: tuple[float, float]
 
 
 class JointReader:
@@ -116,15 +116,15 @@ class JointReader:
         """Return the answers, and the hits in the order of how well each, in the reader's eyes, answers the question."""
         passages = [hit.passage for hit in hits]
         windows = self.read_windows(question, passages)
-        best = distinct_answers(windows, passages, self._settings)[:MAX_ANSWERS]
-        marks = np.array([candidate.marks for candidate in best]).reshape(-1, 3)
+        best = distinct_answers(windows, hits, self._settings)[:MAX_ANSWERS]
+        marks = np.array([candidate.marks for candidate in best]).reshape(-1, 2)
         answers = [
             Answer(
                 candidate.text, confidence, passages[candidate.span.passage], candidate.span.start, candidate.span.end
             )
             for candidate, confidence in zip(best, self._settings.calibration.confidence(marks).tolist(), strict=True)
         ]
-        return Reading(answers, reordered(windows, hits, self._settings.weights.rank_relevance))
+        return Reading(answers, reordered(windows, hits, self._settings.weights))
 
     def prepare(self, passages: Sequence[Passage]) -> list[PreparedPassage]:
         """Return passages ready to be read; they stay so for a while."""
@@ -151,34 +151,47 @@ class JointReader:
         return WindowReading(number, float(relevance), best_spans(start_logits, end_logits, pieces, number, _SPANS))
 
 
-def distinct_answers(
-    windows: Sequence[WindowReading], passages: Sequence[Passage], settings: Settings
-) -> list[Candidate]:
+def search_shares(hits: Sequence[Hit]) -> list[float]:
+    """Return each hit's score as a share of the best one; where scores say nothing (none above 0), by falling rank.
+
+    >>> a, b = Passage("a", "", ""), Passage("b", "", "")
+    >>> search_shares([Hit(a, 8.0), Hit(b, 6.0)]), search_shares([Hit(a, 0.0), Hit(b, 0.0)])
+    ([1.0, 0.75], [1.0, 0.5])
+    """
+    best = max((hit.score for hit in hits), default=0.0)
+    if best <= 0:
+        return [1 / rank for rank in range(1, len(hits) + 1)]
+    return [max(hit.score, 0.0) / best for hit in hits]
+
+
+def distinct_answers(windows: Sequence[WindowReading], hits: Sequence[Hit], settings: Settings) -> list[Candidate]:
     """Return the distinct answers of all windows, best first; two texts are one if normalize_robust says so."""
-    weights = settings.weights
-    best: dict[str, tuple[float, Span, int]] = {}
-    for number, window in enumerate(windows):
+    weights, shares = settings.weights, search_shares(hits)
+    best: dict[str, tuple[float, Span, WindowReading]] = {}
+    for window in windows:
+        relevance = window.relevance + weights.search * shares[window.passage]
         for span in window.spans:
-            key = normalize_robust(passages[span.passage].text[span.start : span.end])
-            score = span.score + weights.relevance * window.relevance - weights.rank * span.passage
+            key = normalize_robust(hits[span.passage].passage.text[span.start : span.end])
+            score = span.score + weights.relevance * relevance
             if key and (key not in best or score > best[key][0]):
-                best[key] = score, span, number
+                best[key] = score, span, window
     if not best:
         return []
-    total = np.logaddexp.reduce([score for score, _, _ in best.values()])
-    candidates = []
-    for score, span, number in sorted(best.values(), key=lambda entry: -entry[0]):
-        rest = max((w.relevance for i, w in enumerate(windows) if i != number), default=0.0)
-        marks = (score - float(total), windows[number].relevance, rest)
-        candidates.append(Candidate(span, passages[span.passage].text[span.start : span.end], score, marks))
-    return candidates
+    total = float(np.logaddexp.reduce([score for score, _, _ in best.values()]))
+    return [
+        Candidate(
+            span, hits[span.passage].passage.text[span.start : span.end], score, (score - total, window.relevance)
+        )
+        for score, span, window in sorted(best.values(), key=lambda entry: -entry[0])
+    ]
 
 
-def reordered(windows: Sequence[WindowReading], hits: Sequence[Hit], rank_cost: float) -> list[Hit]:
-    """Return hits by their best window's relevance, less ``rank_cost`` a rank; those that were not read come last."""
+def reordered(windows: Sequence[WindowReading], hits: Sequence[Hit], weights: Weights) -> list[Hit]:
+    """Return hits by their relevance (see Weights); those of which no window was read come last."""
+    shares = search_shares(hits)
     best: dict[int, float] = {}
     for window in windows:
-        score = window.relevance - rank_cost * window.passage
+        score = window.relevance + weights.search * shares[window.passage]
         best[window.passage] = max(best.get(window.passage, score), score)
     lowest = min(best.values(), default=0.0)
     scores = [best.get(number, lowest - 1 - number) for number in range(len(hits))]

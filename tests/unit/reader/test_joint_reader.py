@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,15 @@ def test_a_window_without_edges_or_pieces_has_no_spans() -> None:
 
 
 def test_scores_of_all_passages_are_one_distribution(tiny_encoder: Path) -> None:
-    settings = Settings(
-        Weights(relevance=1.0, rank=0.5), Calibration(intercept=0.25, share=1.0, relevance=0.5, rest=0.125)
-    )
+    settings = Settings(Weights(relevance=1.0, search=0.5), Calibration(intercept=0.25, share=1.0, relevance=0.5))
     reader = oracle(tiny_encoder, {"이순신": 5.0, "장영실": 5.5}, {"다리": 2.0, "지도": 1.0}, settings)
     answers = reader.read("누가?", hits("다리는 이순신이 만들었다.", "지도는 장영실이 만들었다."))
-    # 이순신: 2 x 5 + 2 - 0 = 12; 장영실: 2 x 5.5 + 1 - 0.5 = 11.5. Spans with one of their ends have 5 - 9 at most, 14 less.
-    # Shares 1 / (1 + exp(-+0.5)): 0.6225 and 0.3775; logits 0.25 + log share + 0.5 own + 0.125 other relevance.
+    # Both were found with the same score, the best: 이순신: 2 x 5 + 2 + 0.5 = 12.5; 장영실: 2 x 5.5 + 1 + 0.5 = 12.5 - 0 ...
+    # as the second's score is 0.5 of the first's, 1 + 0.25: 12.25. Spans with one of their ends have 5 - 9 at most, 14 less.
+    # Shares 1 / (1 + exp(-+0.25)); logits 0.25 + log share + 0.5 relevance.
     assert [answer.text for answer in answers[:2]] == ["이순신", "장영실"]
-    shares = [1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))]
-    logits = [0.25 + math.log(shares[0]) + 1.0 + 0.125, 0.25 + math.log(shares[1]) + 0.5 + 0.25]
+    shares = [1 / (1 + math.exp(-0.25)), 1 / (1 + math.exp(0.25))]
+    logits = [0.25 + math.log(shares[0]) + 1.0, 0.25 + math.log(shares[1]) + 0.5]
     confidences = [answer.confidence for answer in answers[:2]]
     assert confidences == pytest.approx([1 / (1 + math.exp(-logit)) for logit in logits], abs=1e-4)
     assert [answer.passage.id for answer in answers[:2] if answer.passage] == ["h0", "h1"]
@@ -106,12 +106,13 @@ def test_scores_of_all_passages_are_one_distribution(tiny_encoder: Path) -> None
 @pytest.mark.parametrize(
     ("weights", "best"),
     [
-        (Weights(relevance=0.0, rank=0.0), "장영실"),  # 10 and 11
-        (Weights(relevance=0.0, rank=1.5), "이순신"),  # 10 and 9.5
-        (Weights(relevance=2.0, rank=0.0), "이순신"),  # 14 and 13
+        (Weights(relevance=0.0, search=9.0), "장영실"),  # 10 and 11
+        (Weights(relevance=0.5, search=0.0), "장영실"),  # 11 and 11.5
+        (Weights(relevance=0.5, search=3.0), "이순신"),  # 12.5 and 11.5 + 0.75
+        (Weights(relevance=2.0, search=0.0), "이순신"),  # 14 and 13
     ],
 )
-def test_relevance_and_rank_weigh(tiny_encoder: Path, weights: Weights, best: str) -> None:
+def test_relevance_and_search_weigh(tiny_encoder: Path, weights: Weights, best: str) -> None:
     reader = oracle(tiny_encoder, {"이순신": 5.0, "장영실": 5.5}, {"다리": 2.0, "지도": 1.0}, Settings(weights))
     assert reader.read("누가?", hits("다리는 이순신이 만들었다.", "지도는 장영실이 만들었다."))[0].text == best
 
@@ -134,14 +135,15 @@ def test_of_equal_answers_the_best_one_gives_place_and_marks() -> None:
         WindowReading(0, -1.0, [Span(0, 0, 2, 3.0), Span(0, 3, 4, 1.0)]),
         WindowReading(1, 2.0, [Span(1, 0, 4, 2.0), Span(1, 0, 1, 9.0)]),  # 《 alone is no answer
     ]
-    first, second = distinct_answers(windows, passages, Settings(Weights(relevance=1.0)))
+    found = [Hit(passage, 1.0) for passage in passages]
+    first, second = distinct_answers(windows, found, Settings(Weights(relevance=1.0)))
     # 무정: 3 - 1 = 2 in a, 2 + 2 = 4 in b; x: 1 - 1 = 0. The sum of both is log(e^4 + e^0) = 4.01815.
     assert (first.text, first.span, first.score) == ("《무정》", windows[1].spans[0], 4.0)
-    assert first.marks == pytest.approx((-0.01815, 2.0, -1.0), abs=1e-5)
+    assert first.marks == pytest.approx((-0.01815, 2.0), abs=1e-5)
     assert (second.text, second.score) == ("x", 0.0)
-    assert second.marks == pytest.approx((-4.01815, -1.0, 2.0), abs=1e-5)
-    assert distinct_answers([], passages, Settings()) == []
-    assert distinct_answers([WindowReading(0, 1.0, [])], passages, Settings()) == []
+    assert second.marks == pytest.approx((-4.01815, -1.0), abs=1e-5)
+    assert distinct_answers([], found, Settings()) == []
+    assert distinct_answers([WindowReading(0, 1.0, [])], found, Settings()) == []
 
 
 def test_answers_stand_where_they_say(reader: JointReader) -> None:
@@ -174,15 +176,16 @@ def test_passages_in_a_new_order_by_hand() -> None:
         WindowReading(2, 1.5, []),
         WindowReading(3, 1.5, []),
     ]
-    # 0: 1; 2: 1.5 - 0.1 x 2 = 1.3; 3: 1.5 - 0.3 = 1.2; not read: 1 and 4.
-    order = reordered(windows, found, 0.1)
-    assert [hit.passage.id for hit in order] == ["h2", "h3", "h0", "h1", "h4"]
-    assert [hit.score for hit in order[:3]] == pytest.approx([1.3, 1.2, 1.0])
+    found = [replace(hit, score=score) for hit, score in zip(found, (10.0, 8.0, 6.0, 5.0, 1.0), strict=True)]
+    # With 1: 0: 1 + 1 = 2; 2: 1.5 + 0.6 = 2.1; 3: 1.5 + 0.5 = 2; 0 and 3 are alike and stay as they were; 1 and 4 were not read.
+    order = reordered(windows, found, Weights(search=1.0))
+    assert [hit.passage.id for hit in order] == ["h2", "h0", "h3", "h1", "h4"]
+    assert [hit.score for hit in order[:3]] == pytest.approx([2.1, 2.0, 2.0])
     assert {hit.source for hit in order} == {"joint"}
-    # 0.5 a rank: 1, 0.5, 0. Without any, those alike stay as they were.
-    assert [hit.passage.id for hit in reordered(windows, found, 0.5)] == ["h0", "h2", "h3", "h1", "h4"]
-    assert [hit.passage.id for hit in reordered(windows, found, 0.0)] == ["h2", "h3", "h0", "h1", "h4"]
-    assert [hit.passage for hit in reordered([], found, 0.1)] == [hit.passage for hit in found]
+    # With 2: 3, 2.7, 2.5.
+    assert [hit.passage.id for hit in reordered(windows, found, Weights(search=2.0))] == ["h0", "h2", "h3", "h1", "h4"]
+    assert [hit.passage.id for hit in reordered(windows, found, Weights())] == ["h2", "h3", "h0", "h1", "h4"]
+    assert [hit.passage for hit in reordered([], found, Weights())] == [hit.passage for hit in found]
 
 
 def test_scores_fall_along_the_new_order(reader: JointReader) -> None:
@@ -239,9 +242,9 @@ WEIGHTS, CALIBRATION = Settings().to_json()["weights"], Settings().to_json()["ca
 
 
 def test_settings_are_those_of_the_manifest(tiny_encoder: Path, tmp_path: Path) -> None:
-    settings = Settings(Weights(0.5, 0.1, 0.2), Calibration(-1.0, 0.9, 0.8, 0.7))
+    settings = Settings(Weights(0.5, 0.1), Calibration(-1.0, 0.9, 0.8))
     assert Settings.parse(settings.to_json()) == settings
-    path = write_joint(tmp_path / "r", tiny_encoder, joint=Settings(calibration=Calibration(-100, 0, 0, 0)).to_json())
+    path = write_joint(tmp_path / "r", tiny_encoder, joint=Settings(calibration=Calibration(-100, 0, 0)).to_json())
     answers = open_reader(str(path)).read(QUESTIONS[0], EXAMPLES[0].hits)
     assert answers and all(answer.confidence == pytest.approx(math.exp(-30), rel=1e-3) for answer in answers)
 
@@ -250,8 +253,8 @@ def test_settings_are_those_of_the_manifest(tiny_encoder: Path, tmp_path: Path) 
     "stored",
     [
         None, 3, [], {"format_version": 1}, settings_json(weights=None), settings_json(weights={"heaviness": 1.0}),
-        settings_json(weights=WEIGHTS | {"rank": "0.1"}), settings_json(weights=WEIGHTS | {"rank": None}),
-        settings_json(weights=WEIGHTS | {"rank": float("nan")}), settings_json(weights=WEIGHTS | {"rank": 10**400}),
+        settings_json(weights=WEIGHTS | {"search": "0.1"}), settings_json(weights=WEIGHTS | {"search": None}),
+        settings_json(weights=WEIGHTS | {"search": float("nan")}), settings_json(weights=WEIGHTS | {"search": 10**400}),
         settings_json(calibration=CALIBRATION | {"share": float("inf")}), settings_json(calibration=[1, 2, 3, 4]),
         settings_json(calibration=CALIBRATION | {"share": [1.0]}),
     ],

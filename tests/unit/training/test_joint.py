@@ -374,25 +374,25 @@ def test_relevance_counts_where_it_tells() -> None:
     reads = [read_of(n, (4.0, 2.0), (5.0, -1.0), gold_first=n % 3 == 0) for n in range(12)]
     settings, figures = settings_of(reads)
     assert settings.weights.relevance >= 0.5 and figures == {"dev_em": 100.0, "dev_f1": 100.0, "dev_hit@1": 100.0}
-    assert settings.weights.rank_relevance == 0.0
 
 
 def test_relevance_does_not_count_where_it_misleads() -> None:
     reads = [read_of(n, (5.0, -1.0), (4.0, 2.0), gold_first=n % 3 == 0) for n in range(12)]
     settings, figures = settings_of(reads)
     assert settings.weights.relevance <= 0.25 and figures["dev_em"] == 100.0
-    # Passages cannot be ordered well by it: at best the first stays first, which is the gold one in 4 of 12; with 0.5 a rank
-    # the relevance of the wrong ones is still higher.
+    # Nor can passages be ordered by it, and the search found both alike.
     assert figures["dev_hit@1"] == 0.0
 
 
-def test_rank_counts_where_it_tells() -> None:
-    # The first passage is right, and the second better by 0.15, in answer and in relevance: a rank must cost as much.
-    reads = [read_of(n, (4.0, 1.0), (4.15, 1.15), gold_first=True) for n in range(12)]
+def test_the_search_counts_where_it_tells() -> None:
+    # The second passage, found with half the score, is better by 0.4 in relevance: half of what the search counts must be more.
+    reads = []
+    for n in range(12):
+        read = read_of(n, (4.0, 1.0), (3.9, 1.4), gold_first=True)
+        first, second = read.example.hits
+        reads.append(replace(read, example=replace(read.example, hits=(first, replace(second, score=0.5)))))
     settings, figures = settings_of(reads)
-    weights = settings.weights
-    assert 0.15 * (1 + weights.relevance) < weights.rank + 1e-9 and weights.rank_relevance >= 0.2
-    assert figures == {"dev_em": 100.0, "dev_f1": 100.0, "dev_hit@1": 100.0}
+    assert settings.weights.search >= 1.0 and figures["dev_hit@1"] == figures["dev_em"] == 100.0
 
 
 def test_confidence_tells_right_from_wrong_and_from_no_answer() -> None:
@@ -400,7 +400,7 @@ def test_confidence_tells_right_from_wrong_and_from_no_answer() -> None:
     settings, _ = settings_of(sure)
     marks = settings.calibration.confidence
     # As read: share near 1, relevance 4. Without the gold passage: share 1, relevance -3, and wrong.
-    right, nothing = marks(np.array([[-0.01, 4.0, -3.0], [0.0, -3.0, 0.0]])).tolist()
+    right, nothing = marks(np.array([[-0.01, 4.0], [0.0, -3.0]])).tolist()
     assert right > 0.8 and nothing < 0.3
 
 
