@@ -131,7 +131,7 @@ def test_evaluate_by_type(kb: Path, tmp_path: Path):
     asked = write_jsonl(tmp_path / "q.jsonl", ASKED)
     found = kofid("evaluate", "-i", kb, asked, "-o", tmp_path / "p.jsonl").object
     figures = ["n", "em", "f1", "em_robust", "answer_recall", "rouge_l"]
-    recall = ["answer_recall@1", "answer_recall@5", "answer_recall@10"]
+    recall = ["answer_recall@1", "answer_recall@5", "answer_recall@10", "answer_recall@20"]
     sure = [name for name in ("sure", "sure_right", "coverage@75") if name in found]  # sure_right: of those, if any
     assert list(found) == [*figures, *recall, *sure, "seconds", "peak_mb", "by_type"] and len(sure) >= 2
     assert found["seconds"] > 0 and found["peak_mb"] > 50

@@ -124,11 +124,11 @@ def test_a_pipeline_by_hand(tmp_path: Path):
     hits = pipeline.retrieve("임진왜란은 언제 일어났나?")
     assert len(hits) == 3 and hits == pipeline.retrieve("임진왜란은 언제 일어났나?", 20)[:3]
     assert not pipeline.has_reader and pipeline.ask("임진왜란은 언제 일어났나?").answers == []
-    backwards = kofid.open(tmp_path / "kb", k=2, reranker=lambda example: list(reversed(example.hits)))
+    backwards = kofid.open(tmp_path / "kb", reader="span", k=2, reranker=lambda example: list(reversed(example.hits)))
     reply = backwards.ask("임진왜란은 언제 일어났나?")
     deep = pipeline.retrieve("임진왜란은 언제 일어났나?", 50)
     assert reply.hits == list(reversed(deep))[:2]
-    assert backwards.read("임진왜란은 언제 일어났나?", reply.hits) == reply.answers
+    assert backwards.read("임진왜란은 언제 일어났나?", reply.hits) == kofid.Reading(reply.answers, reply.hits)
     misspelled = pipeline.find(kofid.Question("임짅왜란은언제 일어났나", "q"))
     assert misspelled.corrected == "임진왜란은 언제 일어났나" and misspelled.question.id == "q"
     assert kofid.index([], tmp_path / "kb", delete=[hits[0].passage.id]).n_passages == 39

@@ -43,11 +43,16 @@ def test_every_kind_is_opened_and_has_its_settings() -> None:
     assert kinds_with("copying", TRAINING_SETTINGS) == [ReaderKind.T5, ReaderKind.SINGLE]
     assert kinds_with("seed", TRAINING_SETTINGS) == list(ReaderKind)
     assert kinds_with("int8", READING_SETTINGS) == [ReaderKind.T5, ReaderKind.SKT, ReaderKind.SINGLE]
-    assert {field.name for field in fields(ReadingOptions)} <= READING_SETTINGS[ReaderKind.T5]
+    of_joint = READING_SETTINGS[ReaderKind.JOINT]
+    assert {field.name for field in fields(ReadingOptions)} <= READING_SETTINGS[ReaderKind.T5] | of_joint
 
 
 def test_bundled_readers_are_of_their_kinds() -> None:
-    assert {name: reader_kind(name) for name in BUNDLED_READERS} == {"span": ReaderKind.SPAN, "t5": ReaderKind.T5}
+    assert {name: reader_kind(name) for name in BUNDLED_READERS} == {
+        "joint": ReaderKind.JOINT,
+        "span": ReaderKind.SPAN,
+        "t5": ReaderKind.T5,
+    }
 
 
 def test_options_make_a_decoding() -> None:
