@@ -97,7 +97,8 @@ class PieceTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Take the pieces of ``tokenizer``, a Unigram with ``<s>``, ``</s>`` and ``<pad>``."""
         self._model = tokenizer.model
-        self.begin, self.end, self.pad = (int(tokenizer.token_to_id(token)) for token in ("<s>", "</s>", "<pad>"))
+        numbers = tokenizer.get_vocab()
+        self.begin, self.end, self.pad = (numbers[token] for token in ("<s>", "</s>", "<pad>"))
         self._split = lru_cache(_CACHED_SEGMENTS)(self._split_segment)
 
     @classmethod
